@@ -1,0 +1,1 @@
+"""The API's language, without I/O: metadata, kinds, schema, patches, selectors, errors."""

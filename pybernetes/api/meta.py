@@ -1,0 +1,115 @@
+"""Objects as plain dictionaries, and how to read their metadata.
+
+An API object is the decoded JSON: ``dict[str, Any]``. Objects that come from a cache are shared by
+everybody and are never mutated: `clone` one before changing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Object = dict[str, Any]
+"""A decoded Kubernetes object. Shared ones (from caches and watches) are read-only by convention."""
+
+
+def clone(value: Any) -> Any:
+    """Deep copy of decoded JSON; several times faster than ``copy.deepcopy``."""
+    if isinstance(value, dict):
+        return {k: clone(v) if isinstance(v, (dict, list)) else v for k, v in value.items()}
+    if isinstance(value, list):
+        return [clone(v) if isinstance(v, (dict, list)) else v for v in value]
+    return value
+
+
+def metadata(obj: Mapping[str, Any]) -> Object:
+    """The object's metadata, empty where it has none."""
+    return obj.get("metadata") or {}
+
+
+def name_of(obj: Mapping[str, Any]) -> str:
+    return str(metadata(obj).get("name") or "")
+
+
+def namespace_of(obj: Mapping[str, Any]) -> str:
+    return str(metadata(obj).get("namespace") or "")
+
+
+def uid_of(obj: Mapping[str, Any]) -> str:
+    return str(metadata(obj).get("uid") or "")
+
+
+def labels_of(obj: Mapping[str, Any]) -> dict[str, str]:
+    return metadata(obj).get("labels") or {}
+
+
+def annotations_of(obj: Mapping[str, Any]) -> dict[str, str]:
+    return metadata(obj).get("annotations") or {}
+
+
+def resource_version_of(obj: Mapping[str, Any]) -> str:
+    return str(metadata(obj).get("resourceVersion") or "")
+
+
+def key_of(obj: Mapping[str, Any]) -> str:
+    """``namespace/name``, or ``name`` for a cluster-scoped object: the key of work queues and caches."""
+    ns = namespace_of(obj)
+    return f"{ns}/{name_of(obj)}" if ns else name_of(obj)
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """``(namespace, name)`` of a key made by `key_of`."""
+    ns, sep, name = key.partition("/")
+    return (ns, name) if sep else ("", ns)
+
+
+def is_deleting(obj: Mapping[str, Any]) -> bool:
+    return bool(metadata(obj).get("deletionTimestamp"))
+
+
+def controller_of(obj: Mapping[str, Any]) -> Object | None:
+    """The owner reference with ``controller: true``, or None."""
+    for ref in metadata(obj).get("ownerReferences") or ():
+        if ref.get("controller"):
+            return ref  # type: ignore[no-any-return]
+    return None
+
+
+def is_controlled_by(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    ref = controller_of(obj)
+    return ref is not None and ref.get("uid") == uid_of(owner)
+
+
+def new_controller_ref(owner: Mapping[str, Any], api_version: str, kind: str) -> Object:
+    """An owner reference as upstream's ``metav1.NewControllerRef`` makes it."""
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "name": name_of(owner),
+        "uid": uid_of(owner),
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def object_reference(obj: Mapping[str, Any], api_version: str, kind: str) -> Object:
+    """A core/v1 ObjectReference to the object, as events carry it."""
+    ref: Object = {"apiVersion": api_version, "kind": kind, "name": name_of(obj)}
+    meta = metadata(obj)
+    for field in ("namespace", "uid", "resourceVersion"):
+        if meta.get(field):
+            ref[field] = meta[field]
+    return ref
+
+
+def get_condition(obj: Mapping[str, Any], type_: str) -> Object | None:
+    """The condition of that type in ``status.conditions``, or None."""
+    for condition in (obj.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == type_:
+            return condition  # type: ignore[no-any-return]
+    return None
+
+
+def is_condition_true(obj: Mapping[str, Any], type_: str) -> bool:
+    condition = get_condition(obj, type_)
+    return condition is not None and condition.get("status") == "True"

@@ -1,0 +1,1 @@
+"""The API server: HTTP, pipeline, registry of kinds, watch cache."""

@@ -1,0 +1,1 @@
+"""Transports, informers, leases and event recording, for every component."""

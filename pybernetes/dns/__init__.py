@@ -1,0 +1,1 @@
+"""Cluster DNS: records from informers, answered on every node."""

@@ -1,0 +1,1 @@
+"""The scheduler: a plugin framework, pure decisions, effects apart."""

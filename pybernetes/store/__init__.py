@@ -1,0 +1,1 @@
+"""A revisioned key-value store in etcd's terms. Knows no kinds."""
