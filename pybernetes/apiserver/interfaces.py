@@ -1,0 +1,128 @@
+"""The seams inside the API server: what authentication, authorization, admission, the registry and the special
+handlers expect of each other.
+
+A request walks: authenticate -> authorize -> (decode, default) -> mutate -> validate -> admit -> store -> encode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from aiohttp import web
+from cryptography import x509
+
+from pybernetes.api.meta import Object
+from pybernetes.api.resources import Resource
+from pybernetes.api.user import User
+
+Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
+
+
+@dataclass(slots=True)
+class RequestInfo:
+    """A request, parsed: what is asked of which resource, by whom. For a path that is no resource, `resource` is
+    None and `path` and the lower-case HTTP method in `verb` say what is asked."""
+
+    verb: str
+    path: str
+    user: User
+    resource: Resource | None = None
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    subpath: str = ""
+    """What follows a ``proxy`` subresource, with its leading slash."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """The raw query; repeated parameters only in `query_lists`."""
+    query_lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    user_agent: str = ""
+    dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
+    """Collected for Warning headers."""
+
+
+class ObjectReader(Protocol):
+    """Reads from the watch cache, synchronously. What it returns is shared: never mutate it."""
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None: ...
+    def list(self, resource: Resource, namespace: str = "") -> Sequence[Object]: ...
+
+
+class Authenticator(Protocol):
+    async def authenticate(
+        self, headers: Mapping[str, str], peer_certificate: x509.Certificate | None
+    ) -> User | None:
+        """The user of the request's credentials, None where it has none (anonymous). Raises `Unauthorized` where
+        it has some that do not hold."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What authorization judges."""
+
+    user: User
+    verb: str
+    namespace: str = ""
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    name: str = ""
+    path: str = ""
+    """For non-resource requests."""
+
+    @property
+    def is_resource_request(self) -> bool:
+        return bool(self.resource)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    allowed: bool
+    reason: str = ""
+
+
+class Authorizer(Protocol):
+    def authorize(self, attributes: Attributes) -> Decision: ...
+
+
+AdmissionOperation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+
+
+@dataclass(slots=True)
+class AdmissionRequest:
+    """What admission sees. `object` is private and may be changed by mutating plugins; `old` is shared."""
+
+    operation: AdmissionOperation
+    resource: Resource
+    namespace: str
+    name: str
+    subresource: str
+    user: User
+    object: Object | None
+    old: Object | None
+    dry_run: bool
+    warnings: list[str]
+
+
+class AdmissionPlugin(Protocol):
+    """One plugin. Both raise `Forbidden` (or another ApiError) to refuse; a plugin with nothing to do in a phase
+    returns at once."""
+
+    name: str
+
+    async def mutate(self, request: AdmissionRequest) -> None: ...
+    async def validate(self, request: AdmissionRequest) -> None: ...
+
+
+ObjectHandler = Callable[[RequestInfo, Object], Awaitable[Object]]
+"""Handles a creation that stores nothing of its own kind (reviews, tokens, bindings): (request, body) -> answer."""
+
+ConnectHandler = Callable[[RequestInfo, web.BaseRequest], Awaitable[web.StreamResponse]]
+"""Handles a request that is no object at all: exec, attach, portforward, log, proxy."""
+
+HandlerKey = tuple[str, str, str]
+"""(group, plural, subresource)."""
