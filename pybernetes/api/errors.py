@@ -191,9 +191,7 @@ def not_found(group: str, plural: str, name: str) -> NotFound:
 
 
 def already_exists(group: str, plural: str, name: str) -> AlreadyExists:
-    return AlreadyExists(
-        f'{_qualified(group, plural)} "{name}" already exists', details=_details(group, plural, name)
-    )
+    return AlreadyExists(f'{_qualified(group, plural)} "{name}" already exists', details=_details(group, plural, name))
 
 
 def conflict(group: str, plural: str, name: str, why: str) -> Conflict:
@@ -215,9 +213,7 @@ def invalid(group: str, kind: str, name: str, errors: Iterable[FieldError]) -> I
     """All field errors at once, worded as upstream's NewInvalid."""
     faults = list(errors)
     assert faults, "an Invalid needs at least one field error"
-    causes: list[dict[str, Any]] = [
-        {"reason": e.type, "message": e.body(), "field": e.field} for e in faults
-    ]
+    causes: list[dict[str, Any]] = [{"reason": e.type, "message": e.body(), "field": e.field} for e in faults]
     text = str(faults[0]) if len(faults) == 1 else "[" + ", ".join(dict.fromkeys(str(e) for e in faults)) + "]"
     subject = f"{kind}.{group}" if group else kind
     return Invalid(f'{subject} "{name}" is invalid: {text}', details={**_details(group, kind, name), "causes": causes})

@@ -93,15 +93,11 @@ def not_found(path: Path, value: Any) -> FieldError:
 
 def too_long(path: Path, limit: int) -> FieldError:
     """A string over its limit of bytes; upstream does not repeat the value."""
-    return FieldError(
-        "FieldValueTooLong", "Too long", str(path), _NO_VALUE, f"may not be more than {limit} bytes"
-    )
+    return FieldError("FieldValueTooLong", "Too long", str(path), _NO_VALUE, f"may not be more than {limit} bytes")
 
 
 def too_many(path: Path, actual: int, limit: int) -> FieldError:
-    return FieldError(
-        "FieldValueTooMany", "Too many", str(path), actual, f"must have at most {limit} items"
-    )
+    return FieldError("FieldValueTooMany", "Too many", str(path), actual, f"must have at most {limit} items")
 
 
 def type_invalid(path: Path, value: Any, detail: str) -> FieldError:

@@ -160,12 +160,8 @@ NODES = _resource(
     status=True,
     sub=(Subresource("proxy", _PROXY, "NodeProxyOptions"),),
 )
-PERSISTENTVOLUMECLAIMS = _resource(
-    "", "persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",), status=True
-)
-PERSISTENTVOLUMES = _resource(
-    "", "persistentvolumes", "PersistentVolume", namespaced=False, short=("pv",), status=True
-)
+PERSISTENTVOLUMECLAIMS = _resource("", "persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",), status=True)
+PERSISTENTVOLUMES = _resource("", "persistentvolumes", "PersistentVolume", namespaced=False, short=("pv",), status=True)
 PODS = _resource(
     "",
     "pods",
@@ -269,13 +265,9 @@ APISERVICES = _resource(
 
 CONTROLLERREVISIONS = _resource("apps", "controllerrevisions", "ControllerRevision")
 DAEMONSETS = _resource("apps", "daemonsets", "DaemonSet", short=("ds",), all_=True, status=True)
-DEPLOYMENTS = _resource(
-    "apps", "deployments", "Deployment", short=("deploy",), all_=True, status=True, scale=True
-)
+DEPLOYMENTS = _resource("apps", "deployments", "Deployment", short=("deploy",), all_=True, status=True, scale=True)
 REPLICASETS = _resource("apps", "replicasets", "ReplicaSet", short=("rs",), all_=True, status=True, scale=True)
-STATEFULSETS = _resource(
-    "apps", "statefulsets", "StatefulSet", short=("sts",), all_=True, status=True, scale=True
-)
+STATEFULSETS = _resource("apps", "statefulsets", "StatefulSet", short=("sts",), all_=True, status=True, scale=True)
 
 SELFSUBJECTREVIEWS = _resource(
     "authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", namespaced=False, verbs=_REVIEW
@@ -295,7 +287,13 @@ SUBJECTACCESSREVIEWS = _resource(
 )
 
 HORIZONTALPODAUTOSCALERS = _resource(
-    "autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", version="v2", short=("hpa",), all_=True, status=True
+    "autoscaling",
+    "horizontalpodautoscalers",
+    "HorizontalPodAutoscaler",
+    version="v2",
+    short=("hpa",),
+    all_=True,
+    status=True,
 )
 HORIZONTALPODAUTOSCALERS_V1 = _resource(
     "autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", short=("hpa",), all_=True, status=True
@@ -315,13 +313,9 @@ CERTIFICATESIGNINGREQUESTS = _resource(
 )
 LEASES = _resource("coordination.k8s.io", "leases", "Lease")
 ENDPOINTSLICES = _resource("discovery.k8s.io", "endpointslices", "EndpointSlice")
-EVENTS_V1 = _resource(
-    "events.k8s.io", "events", "Event", short=("ev",), storage_plural="events", storage_group=""
-)
+EVENTS_V1 = _resource("events.k8s.io", "events", "Event", short=("ev",), storage_plural="events", storage_group="")
 
-FLOWSCHEMAS = _resource(
-    "flowcontrol.apiserver.k8s.io", "flowschemas", "FlowSchema", namespaced=False, status=True
-)
+FLOWSCHEMAS = _resource("flowcontrol.apiserver.k8s.io", "flowschemas", "FlowSchema", namespaced=False, status=True)
 PRIORITYLEVELCONFIGURATIONS = _resource(
     "flowcontrol.apiserver.k8s.io",
     "prioritylevelconfigurations",
@@ -337,9 +331,7 @@ NETWORKPOLICIES = _resource("networking.k8s.io", "networkpolicies", "NetworkPoli
 SERVICECIDRS = _resource("networking.k8s.io", "servicecidrs", "ServiceCIDR", namespaced=False, status=True)
 
 RUNTIMECLASSES = _resource("node.k8s.io", "runtimeclasses", "RuntimeClass", namespaced=False)
-PODDISRUPTIONBUDGETS = _resource(
-    "policy", "poddisruptionbudgets", "PodDisruptionBudget", short=("pdb",), status=True
-)
+PODDISRUPTIONBUDGETS = _resource("policy", "poddisruptionbudgets", "PodDisruptionBudget", short=("pdb",), status=True)
 
 CLUSTERROLEBINDINGS = _resource(
     "rbac.authorization.k8s.io", "clusterrolebindings", "ClusterRoleBinding", namespaced=False
@@ -353,17 +345,13 @@ RESOURCECLAIMS = _resource("resource.k8s.io", "resourceclaims", "ResourceClaim",
 RESOURCECLAIMTEMPLATES = _resource("resource.k8s.io", "resourceclaimtemplates", "ResourceClaimTemplate")
 RESOURCESLICES = _resource("resource.k8s.io", "resourceslices", "ResourceSlice", namespaced=False)
 
-PRIORITYCLASSES = _resource(
-    "scheduling.k8s.io", "priorityclasses", "PriorityClass", namespaced=False, short=("pc",)
-)
+PRIORITYCLASSES = _resource("scheduling.k8s.io", "priorityclasses", "PriorityClass", namespaced=False, short=("pc",))
 
 CSIDRIVERS = _resource("storage.k8s.io", "csidrivers", "CSIDriver", namespaced=False)
 CSINODES = _resource("storage.k8s.io", "csinodes", "CSINode", namespaced=False)
 CSISTORAGECAPACITIES = _resource("storage.k8s.io", "csistoragecapacities", "CSIStorageCapacity")
 STORAGECLASSES = _resource("storage.k8s.io", "storageclasses", "StorageClass", namespaced=False, short=("sc",))
-VOLUMEATTACHMENTS = _resource(
-    "storage.k8s.io", "volumeattachments", "VolumeAttachment", namespaced=False, status=True
-)
+VOLUMEATTACHMENTS = _resource("storage.k8s.io", "volumeattachments", "VolumeAttachment", namespaced=False, status=True)
 VOLUMEATTRIBUTESCLASSES = _resource(
     "storage.k8s.io", "volumeattributesclasses", "VolumeAttributesClass", namespaced=False, short=("vac",)
 )

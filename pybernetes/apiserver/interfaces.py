@@ -51,9 +51,7 @@ class ObjectReader(Protocol):
 
 
 class Authenticator(Protocol):
-    async def authenticate(
-        self, headers: Mapping[str, str], peer_certificate: x509.Certificate | None
-    ) -> User | None:
+    async def authenticate(self, headers: Mapping[str, str], peer_certificate: x509.Certificate | None) -> User | None:
         """The user of the request's credentials, None where it has none (anonymous). Raises `Unauthorized` where
         it has some that do not hold."""
         ...

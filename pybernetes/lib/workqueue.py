@@ -131,7 +131,7 @@ async def run_workers(
                 await reconcile(key)
             except asyncio.CancelledError:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever a reconcile raises is retried, with its cause logged
+            except Exception as error:
                 log.warning(
                     "reconcile failed", controller=name, key=str(key), error=str(error),
                     error_type=type(error).__name__, retries=queue.failures(key),

@@ -87,6 +87,3 @@ class Strategy:
     def grace_period_seconds(self, obj: Object, requested: int | None) -> int:
         """How long a deletion may take: 0 for at once. Pods have one."""
         return 0
-
-
-
