@@ -56,7 +56,7 @@ class Cache:
     def __contains__(self, key: str) -> bool:
         return key in self._objects
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         return list(self._objects)
 
     def get(self, key: str) -> Object | None:
@@ -159,7 +159,7 @@ class Informer:
             if not token:
                 break
         fresh = {key_of(obj) for obj in items}
-        for key in self.cache.keys():
+        for key in self.cache.all_keys():
             if key not in fresh:
                 self._notify(self.cache.remove(key), None)
         for obj in items:
