@@ -50,6 +50,19 @@ class ObjectReader(Protocol):
     def list(self, resource: Resource, namespace: str = "") -> Sequence[Object]: ...
 
 
+class ObservableReader(ObjectReader, Protocol):
+    """An `ObjectReader` that also tells of changes, for indexes kept incrementally (RBAC rules, the node
+    authorizer's graph) and for the few waits that admission has."""
+
+    def subscribe(
+        self, resource: Resource, handler: Callable[[Object | None, Object | None], None]
+    ) -> Callable[[], None]:
+        """Calls ``handler(old, new)`` synchronously after every change the cache takes in, once `get` shows it:
+        old is None for an addition, new is None for a deletion. What is there already is replayed as additions
+        before `subscribe` returns. Handlers are quick and do not raise. Returns the unsubscription."""
+        ...
+
+
 class Authenticator(Protocol):
     async def authenticate(self, headers: Mapping[str, str], peer_certificate: x509.Certificate | None) -> User | None:
         """The user of the request's credentials, None where it has none (anonymous). Raises `Unauthorized` where
