@@ -138,6 +138,11 @@ class Informer:
     def has_synced(self) -> bool:
         return self._synced.is_set()
 
+    @property
+    def resource_version(self) -> str:
+        """How far the cache has come: the version of the last list or event; empty before the first."""
+        return self._version
+
     def _notify(self, old: Object | None, new: Object | None) -> None:
         for handler in self._handlers:
             handler(old, new)
