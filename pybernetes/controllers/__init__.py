@@ -1,1 +1,1 @@
-"""One package a controller: a pure plan, and a loop that watches and applies."""
+"""The controllers: one package each, `plan` pure and `loop` watching and applying; `manager` runs them all."""

@@ -1,0 +1,1 @@
+"""Deployment: ReplicaSets by template, and the roll from one to the next."""
