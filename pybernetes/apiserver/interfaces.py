@@ -84,6 +84,8 @@ class Attributes:
     name: str = ""
     path: str = ""
     """For non-resource requests."""
+    field_selector: str | None = None
+    """Of a list, watch or deletecollection; None where the asker does not say."""
 
     @property
     def is_resource_request(self) -> bool:
