@@ -75,12 +75,20 @@ def create_cluster_network(layout: Layout, spec: ClusterSpec) -> None:
         namespace.close()
 
 
+def remaining_namespaces(layout: Layout) -> list[str]:
+    """The cluster's namespaces that exist, by name."""
+    prefix = layout.cluster_namespace + "-node"
+    return [
+        name
+        for name in netns.names()
+        if name == layout.cluster_namespace or (name.startswith(prefix) and name.removeprefix(prefix).isdigit())
+    ]
+
+
 def remove_cluster_network(layout: Layout) -> None:
     """Removes the cluster's namespaces, and with them every link, address, route and rule inside."""
-    prefix = layout.cluster_namespace + "-node"
-    for name in netns.names():
-        if name == layout.cluster_namespace or (name.startswith(prefix) and name.removeprefix(prefix).isdigit()):
-            netns.remove(name)
+    for name in remaining_namespaces(layout):
+        netns.remove(name)
 
 
 def _set_up_bridge(addresses: Addresses) -> None:

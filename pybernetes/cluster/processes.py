@@ -218,6 +218,13 @@ def stop_all(processes: Iterable[ProcessId], *, timeout_seconds: float) -> bool:
         return gentle
 
 
+def kill(process: ProcessId) -> None:
+    """SIGKILL, without waiting for its effect. No error where it is gone already."""
+    if (fd := process.open()) is not None:
+        _send(fd, signal.SIGKILL)
+        os.close(fd)
+
+
 def _send(pidfd: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, number)

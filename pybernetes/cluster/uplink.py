@@ -91,6 +91,17 @@ def remove(layout: Layout) -> None:
     _restore_forwarding(layout)
 
 
+def remains(layout: Layout) -> list[str]:
+    """What of the uplink is found on the host, in words."""
+    found = []
+    with NamespaceThread(None) as host:
+        if host.run(_has_link, host_interface(layout)):
+            found.append(f"interface {host_interface(layout)}")
+    if host_table(layout) in _tables():
+        found.append(f"nftables table {host_table(layout)}")
+    return found
+
+
 def host_rules(table: str, interface: str, subnet: str) -> str:
     """The host's table, whole: replaced in one transaction."""
     return f"""\
@@ -137,6 +148,11 @@ def _set_up_inside(address: str, gateway: str) -> None:
         netlink.addr("replace", index=index, address=address, prefixlen=30)
         netlink.route("replace", dst="default", gateway=gateway, oif=index)
     _nft(inside_rules())
+
+
+def _has_link(interface: str) -> bool:
+    with IPRoute() as netlink:
+        return link_index(netlink, interface) != 0
 
 
 def _delete_link(interface: str) -> None:
