@@ -1,0 +1,320 @@
+"""The generic registry: create, get, list, watch, update and patch of every kind, with upstream's semantics.
+
+It works on stored versions; answers are `Entry` objects, which give themselves in any served version. Objects handed
+in are private to the registry from then on. Source of the semantics: upstream's
+``pkg/registry/generic/registry/store.go`` and ``pkg/registry/rest``. Deletions are in `deletion`, lists in `listing`.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+
+from pybernetes.api import errors
+from pybernetes.api.field import FieldError
+from pybernetes.api.kinds import metadata as meta_rules
+from pybernetes.api.kinds.strategy import Strategy
+from pybernetes.api.meta import Object, clone
+from pybernetes.api.resources import Resource
+from pybernetes.api.time import format_time
+from pybernetes.apiserver import conversion
+from pybernetes.apiserver.entries import Entry
+from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionPlugin, AdmissionRequest, RequestInfo
+from pybernetes.apiserver.options import revision as parse_revision
+from pybernetes.apiserver.served import ServedKinds
+from pybernetes.apiserver.storage import ObjectStorage
+from pybernetes.lib.clock import Clock
+
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_SUFFIX_LENGTH = 5
+_NAME_LENGTH_MAX = 63
+_GENERATED_NAME_TRIES = 8
+_UPDATE_TRIES = 32
+"""Of an update without a resourceVersion, against others that write the same object all the time."""
+
+_DROPPED_ON_CREATE = ("resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_KEPT_WHEN_LEFT_OUT = (
+    "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+)  # fmt: skip
+_NOT_DESIRED = frozenset(("apiVersion", "kind", "metadata", "status"))
+
+Transform = Callable[[Entry | None], Awaitable[Object]]
+"""From the current state (None: there is none) to the wanted one, in the stored version: a fresh private object each
+time, since a conflict calls it again."""
+
+
+class ServerError(errors.ApiError):
+    """An error that upstream answers with 500 and no reason."""
+
+    status_code = 500
+    reason = ""
+
+
+def _random_suffix() -> str:
+    return "".join(random.choices(_SUFFIX_ALPHABET, k=_SUFFIX_LENGTH))
+
+
+def generated_name(prefix: str) -> str:
+    """A name from a generateName, cut so that it fits 63 characters."""
+    return prefix[: _NAME_LENGTH_MAX - _SUFFIX_LENGTH] + _random_suffix()
+
+
+def desired_changed(obj: Object, old: Object) -> bool:
+    """Whether anything but metadata and status differs: what raises the generation."""
+    keys = (obj.keys() | old.keys()) - _NOT_DESIRED
+    return any(obj.get(k) != old.get(k) for k in keys)
+
+
+class Registry:
+    """One for all kinds."""
+
+    def __init__(
+        self, storage: ObjectStorage, kinds: ServedKinds, admission: Sequence[AdmissionPlugin], clock: Clock
+    ) -> None:
+        self.storage = storage
+        self.kinds = kinds
+        self.clock = clock
+        self._admission = tuple(admission)
+
+    # ---- reading
+
+    async def get(self, info: RequestInfo, resource_version: str = "") -> Entry:
+        """The named object; with a resourceVersion at least as new as that, without one as new as it can be."""
+        resource = info.resource
+        assert resource is not None
+        cacher = self.storage.cacher
+        if not resource_version:
+            await cacher.fresh()
+        elif resource_version != "0":
+            await cacher.reached(parse_revision(resource_version))
+        entry = cacher.kind(resource).get(info.namespace, info.name)
+        if entry is None:
+            raise errors.not_found(resource.group, resource.plural, info.name)
+        return entry
+
+    # ---- creating
+
+    async def create(self, info: RequestInfo, obj: Object) -> Entry:
+        """Creates a decoded, defaulted object in its stored version. Raises `AlreadyExists`, `Invalid`, ..."""
+        assert info.resource is not None
+        resource = conversion.storage_resource(info.resource)
+        strategy = self.kinds.strategy(resource)
+        meta = obj.setdefault("metadata", {})
+        self._match_namespace(info, resource, meta)
+        prefix = "" if meta.get("name") else meta.get("generateName") or ""
+        for attempt in range(1, _GENERATED_NAME_TRIES + 1):
+            # A generated name may be taken: the next try starts from the same object.
+            draft = clone(obj) if prefix and attempt < _GENERATED_NAME_TRIES else obj
+            entry = await self._create_once(info, resource, strategy, draft, prefix)
+            if entry is not None:
+                return entry
+            name = draft["metadata"]["name"]
+            if not prefix:
+                raise errors.already_exists(resource.group, resource.plural, name)
+        error = errors.already_exists(resource.group, resource.plural, name)
+        error.details = {**(error.details or {}), "retryAfterSeconds": 1}
+        error.message += ", the server was not able to generate a unique name for the object"
+        raise error
+
+    async def _create_once(
+        self, info: RequestInfo, resource: Resource, strategy: Strategy, obj: Object, prefix: str
+    ) -> Entry | None:
+        meta = obj["metadata"]
+        if meta.get("resourceVersion") not in (None, "", "0"):
+            raise ServerError("resourceVersion should not be set on objects to be created")
+        for field in _DROPPED_ON_CREATE:
+            meta.pop(field, None)
+        meta.pop("managedFields", None)
+        if prefix:
+            meta["name"] = generated_name(prefix)
+        meta["uid"] = str(uuid.uuid4())
+        meta["creationTimestamp"] = format_time(self.clock.now())
+        request = self._admission_request("CREATE", info, resource, obj, None)
+        await self.mutate(request)
+        strategy.prepare_for_create(obj)
+        if strategy.has_generation:
+            meta["generation"] = 1
+        faults: list[FieldError] = [*meta_rules.validate_object_meta(obj, resource, strategy)]
+        faults += strategy.validate_create(obj)
+        name = meta.get("name") or ""
+        if faults:
+            raise errors.invalid(resource.group, resource.kind, name, faults)
+        info.warnings += strategy.warnings(obj, None)
+        await self.validate(request)
+        return await self.storage.write(
+            resource, meta.get("namespace") or "", name, obj, expected=0, dry_run=info.dry_run
+        )
+
+    @staticmethod
+    def _match_namespace(info: RequestInfo, resource: Resource, meta: Object) -> None:
+        if not resource.namespaced:
+            meta.pop("namespace", None)
+            return
+        own = meta.get("namespace")
+        if own and own != info.namespace:
+            raise errors.BadRequest(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        meta["namespace"] = info.namespace
+
+    # ---- updating
+
+    async def update(
+        self,
+        info: RequestInfo,
+        transform: Transform,
+        *,
+        strategy: Strategy | None = None,
+        may_create: bool = False,
+        retry: bool = False,
+    ) -> tuple[Entry, bool]:
+        """Brings the named object to what `transform` makes of it; whether it was created by that.
+
+        `strategy` replaces the kind's own (a subresource's). A wanted state that names a resourceVersion is written
+        only over that version (`Conflict`), one that names none over whatever is there. With `retry` the version is
+        that of the state it was made from, as a patch's is, and a lost race calls `transform` again. A change to
+        nothing writes nothing. An object that is being deleted goes when its last finalizer is taken away.
+        """
+        assert info.resource is not None
+        resource = conversion.storage_resource(info.resource)
+        strategy = strategy or self.kinds.strategy(resource)
+        for _ in range(_UPDATE_TRIES):
+            existing = await self.storage.current(resource, info.namespace, info.name)
+            if existing is None:
+                if not may_create:
+                    raise errors.not_found(resource.group, resource.plural, info.name)
+                obj = await transform(None)
+                obj["metadata"].pop("resourceVersion", None)
+                self._match_namespace(info, resource, obj["metadata"])
+                created = await self._create_once(info, resource, strategy, obj, "")
+                if created is not None:
+                    return created, True
+                continue
+            obj = await transform(existing)
+            entry = await self._update_once(info, resource, strategy, obj, existing, retry)
+            if entry is not None:
+                return entry, False
+        raise errors.conflict(resource.group, resource.plural, info.name, errors.MODIFIED)
+
+    async def _update_once(
+        self, info: RequestInfo, resource: Resource, strategy: Strategy, obj: Object, existing: Entry, retry: bool
+    ) -> Entry | None:
+        old = existing.obj
+        meta, old_meta = obj.setdefault("metadata", {}), old["metadata"]
+        conditional = self._check_version(resource, strategy, existing, meta)
+        meta["resourceVersion"] = old_meta["resourceVersion"]
+        for field in _KEPT_WHEN_LEFT_OUT:
+            if not meta.get(field) and field in old_meta:
+                meta[field] = old_meta[field]
+        for field in ("managedFields", "generation"):
+            if field in old_meta:
+                meta[field] = old_meta[field]
+            else:
+                meta.pop(field, None)
+        meta.pop("selfLink", None)
+        request = self._admission_request("UPDATE", info, resource, obj, old)
+        await self.mutate(request)
+        if info.subresource == "status":
+            strategy.prepare_for_status_update(obj, old)
+        else:
+            strategy.prepare_for_update(obj, old)
+        if strategy.has_generation and desired_changed(obj, old):
+            meta["generation"] = int(old_meta.get("generation") or 0) + 1
+        faults: list[FieldError] = [*meta_rules.validate_object_meta_update(obj, old)]
+        if info.subresource == "status":
+            faults += strategy.validate_status_update(obj, old)
+        else:
+            faults += strategy.validate_update(obj, old)
+        if faults:
+            raise errors.invalid(resource.group, resource.kind, info.name, faults)
+        info.warnings += strategy.warnings(obj, old)
+        await self.validate(request)
+        written: Entry | None
+        if goes_with_update(obj, old):
+            written = await self.storage.remove(resource, existing, dry_run=info.dry_run)
+        elif obj == old:
+            return existing
+        else:
+            written = await self.storage.write(
+                resource, existing.namespace, existing.name, obj, expected=existing.revision, dry_run=info.dry_run
+            )
+        if written is None and conditional and not retry:
+            raise errors.conflict(resource.group, resource.plural, info.name, errors.MODIFIED)
+        return written
+
+    def _check_version(self, resource: Resource, strategy: Strategy, existing: Entry, meta: Object) -> bool:
+        """Whether the wanted state holds only for the version it names. Raises where that is not the current."""
+        old_meta = existing.obj["metadata"]
+        uid = meta.get("uid")
+        if uid and uid != old_meta.get("uid"):
+            raise errors.conflict(
+                resource.group,
+                resource.plural,
+                existing.name,
+                f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{existing.key}, "
+                f"ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
+                f"UID in object meta: {old_meta.get('uid')}",
+            )
+        version = meta.get("resourceVersion")
+        if version in (None, "", "0"):
+            if not strategy.allow_unconditional_update and resource.verbs:
+                fault = FieldError(
+                    "FieldValueInvalid",
+                    "Invalid value",
+                    "metadata.resourceVersion",
+                    0,
+                    "must be specified for an update",
+                )
+                raise errors.invalid(resource.group, resource.kind, existing.name, [fault])
+            return False
+        if version != old_meta["resourceVersion"]:
+            raise errors.conflict(resource.group, resource.plural, existing.name, errors.MODIFIED)
+        return True
+
+    # ---- admission
+
+    def _admission_request(
+        self,
+        operation: AdmissionOperation,
+        info: RequestInfo,
+        resource: Resource,
+        obj: Object | None,
+        old: Object | None,
+    ) -> AdmissionRequest:
+        name = info.name
+        if not name and obj is not None:
+            name = obj["metadata"].get("name") or ""
+        return AdmissionRequest(
+            operation, resource, info.namespace, name, info.subresource, info.user, obj, old, info.dry_run,
+            info.warnings,
+        )  # fmt: skip
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        for plugin in self._admission:
+            await plugin.mutate(request)
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        for plugin in self._admission:
+            await plugin.validate(request)
+
+    async def admit(
+        self, operation: AdmissionOperation, info: RequestInfo, obj: Object | None, old: Object | None
+    ) -> None:
+        """Both phases, for what stores no object of its own: deletions, connections, reviews."""
+        assert info.resource is not None
+        request = self._admission_request(operation, info, conversion.storage_resource(info.resource), obj, old)
+        await self.mutate(request)
+        await self.validate(request)
+
+
+def goes_with_update(obj: Object, old: Object) -> bool:
+    """Whether an update takes away what kept a deleted object: its last finalizer."""
+    meta, old_meta = obj["metadata"], old["metadata"]
+    if meta.get("finalizers") or not old_meta.get("deletionTimestamp"):
+        return False
+    if (obj.get("spec") or {}).get("finalizers") and obj.get("kind") == "Namespace":
+        return False
+    if old_meta.get("deletionGracePeriodSeconds") == 0:
+        return True
+    return obj.get("kind") == "Namespace" and "deletionGracePeriodSeconds" not in old_meta

@@ -1,0 +1,89 @@
+"""What a list, a watch or a collection's deletion selects: namespace, label selector, field selector. Immutable."""
+
+from __future__ import annotations
+
+from pybernetes.api import selectors
+from pybernetes.api.errors import BadRequest
+from pybernetes.api.kinds.strategy import Strategy
+from pybernetes.api.meta import labels_of
+from pybernetes.api.resources import Resource
+from pybernetes.apiserver.entries import Entry
+
+
+class Selection:
+    """A parsed selection. `name` and `node` are the only values that can match, where the field selector fixes
+    them: the cache has indexes for both."""
+
+    __slots__ = ("_fields", "_labels", "everything", "name", "namespace", "namespaced", "node", "resource", "strategy")
+
+    def __init__(
+        self,
+        resource: Resource,
+        strategy: Strategy,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> None:
+        """Raises `BadRequest` for selectors that cannot be parsed and for fields that cannot be selected by."""
+        self.resource = resource
+        self.strategy = strategy
+        self.namespace = namespace
+        self.namespaced = resource.namespaced
+        self.name: str | None = None
+        self.node: str | None = None
+        try:
+            labels = selectors.parse_label_selector(label_selector) if label_selector else selectors.EVERYTHING
+            fields = selectors.parse_field_selector(field_selector) if field_selector else None
+        except selectors.SelectorError as e:
+            raise BadRequest(str(e)) from e
+        if fields is not None and not fields.empty:
+            known = strategy.selectable_field_names()
+            for field in fields.fields():
+                if field not in known:
+                    raise BadRequest(
+                        f'Unable to find "{resource.group}/{resource.version}, Resource={resource.plural}" that match '
+                        f'label selector "{label_selector}", field selector "{field_selector}": '
+                        f"field label not supported: {field}"
+                        if resource.group
+                        else f'Unable to find "/{resource.version}, Resource={resource.plural}" that match '
+                        f'label selector "{label_selector}", field selector "{field_selector}": '
+                        f"field label not supported: {field}"
+                    )
+            self.name = fields.exact("metadata.name")
+            if resource.namespaced and not namespace:
+                self.namespace = fields.exact("metadata.namespace") or ""
+            if resource.storage_id == "core/pods":
+                self.node = fields.exact("spec.nodeName") or None
+            if len(fields.requirements) == 1 and self.name is not None:
+                # The name's index answers it whole.
+                fields = None if (self.namespace or not resource.namespaced) else fields
+        else:
+            fields = None
+        self._labels = None if labels.empty else labels
+        self._fields = fields
+        self.everything = self._labels is None and self._fields is None
+
+    @property
+    def filtered(self) -> bool:
+        """Whether labels or fields narrow it, beyond the namespace."""
+        return not self.everything or self.name is not None
+
+    @property
+    def bucket(self) -> tuple[str, ...]:
+        """Where the cache keeps a watcher of this selection: see `KindCache`."""
+        if self.name is not None and (self.namespace or not self.namespaced):
+            return ("name", self.namespace, self.name)
+        if self.node is not None:
+            return ("node", self.node)
+        return ("ns", self.namespace) if self.namespace else ()
+
+    def matches(self, entry: Entry) -> bool:
+        if self.namespace and entry.namespace != self.namespace:
+            return False
+        if self.everything:
+            return self.name is None or entry.name == self.name
+        if self._labels is not None and not self._labels.matches(labels_of(entry.obj)):
+            return False
+        return self._fields is None or self._fields.matches(
+            self.strategy.selectable_fields(entry.object_as(self.resource))
+        )

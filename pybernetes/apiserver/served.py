@@ -1,0 +1,61 @@
+"""Which resources this server serves, with the strategy and the decoder of each.
+
+The built-in ones are there from the start; `add` and `remove` are for resources that come and go (custom ones). One
+event loop owns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from pybernetes.api import resources
+from pybernetes.api.kinds.strategy import Strategy
+from pybernetes.api.meta import Object
+from pybernetes.api.resources import Resource
+from pybernetes.apiserver import conversion
+
+Decode = Callable[[Object, Resource, str], tuple[Object, list[str]]]
+"""(object, resource, field validation) -> (object in its schema's types, warnings)."""
+
+
+class ServedKinds:
+    def __init__(
+        self,
+        strategy_for: Callable[[Resource], Strategy],
+        decode: Decode,
+        builtin: Iterable[Resource] = resources.BUILTIN,
+    ) -> None:
+        self._strategy_for = strategy_for
+        self.decode = decode
+        self._by_version: dict[tuple[str, str], dict[str, Resource]] = {}
+        self._strategies: dict[Resource, Strategy] = {}
+        for resource in builtin:
+            self.add(resource)
+
+    def add(self, resource: Resource) -> None:
+        self._by_version.setdefault((resource.group, resource.version), {})[resource.plural] = resource
+
+    def remove(self, resource: Resource) -> None:
+        plurals = self._by_version.get((resource.group, resource.version), {})
+        plurals.pop(resource.plural, None)
+        if not plurals:
+            self._by_version.pop((resource.group, resource.version), None)
+        self._strategies.pop(resource, None)
+
+    def __iter__(self) -> Iterator[Resource]:
+        for plurals in self._by_version.values():
+            yield from plurals.values()
+
+    def lookup(self, group: str, version: str, plural: str) -> Resource | None:
+        plurals = self._by_version.get((group, version))
+        return plurals.get(plural) if plurals is not None else None
+
+    def has_version(self, group: str, version: str) -> bool:
+        return (group, version) in self._by_version
+
+    def strategy(self, resource: Resource) -> Strategy:
+        """The strategy of the stored version of `resource`."""
+        strategy = self._strategies.get(resource)
+        if strategy is None:
+            strategy = self._strategies[resource] = self._strategy_for(conversion.storage_resource(resource))
+        return strategy

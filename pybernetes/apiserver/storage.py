@@ -1,0 +1,114 @@
+"""Objects in the store and their cache, as one: reading what is current, writing with compare-and-swap.
+
+Every write compares the key's revision, so nothing is ever overwritten unseen. A write that is cancelled may or may
+not have happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from pybernetes.api.meta import Object
+from pybernetes.api.resources import Resource
+from pybernetes.apiserver import encoding
+from pybernetes.apiserver.cacher import Cacher, storage_key
+from pybernetes.apiserver.entries import Entry
+from pybernetes.lib.clock import Clock
+from pybernetes.store.interface import Compare, Delete, Put, Store
+
+EVENT_TTL_SECONDS = 3600
+_LEASE_REUSE_SECONDS = 60.0
+_LEASE_REUSES_MAX = 1000
+
+
+class EventLease:
+    """The lease under which events are kept: one for all events of a minute (at most 1000), as upstream's lease
+    manager does, so that an event costs no lease of its own."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._lease = 0
+        self._uses = 0
+        self._until = 0.0
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> int:
+        if self._usable():
+            self._uses += 1
+            return self._lease
+        async with self._lock:
+            if not self._usable():
+                self._lease = await self._store.grant(EVENT_TTL_SECONDS + int(_LEASE_REUSE_SECONDS))
+                self._until = self._clock.monotonic() + _LEASE_REUSE_SECONDS
+                self._uses = 0
+            self._uses += 1
+            return self._lease
+
+    def _usable(self) -> bool:
+        return self._lease != 0 and self._uses < _LEASE_REUSES_MAX and self._clock.monotonic() < self._until
+
+
+class ObjectStorage:
+    """Reads and writes objects in their stored version."""
+
+    def __init__(self, store: Store, cacher: Cacher, clock: Clock) -> None:
+        self.store = store
+        self.cacher = cacher
+        self._event_lease = EventLease(store, clock)
+
+    def cached(self, resource: Resource, namespace: str, name: str) -> Entry | None:
+        return self.cacher.kind(resource).get(namespace, name)
+
+    async def current(self, resource: Resource, namespace: str, name: str) -> Entry | None:
+        """The object with everything that is committed by now."""
+        await self.cacher.fresh()
+        return self.cacher.kind(resource).get(namespace, name)
+
+    async def write(
+        self, resource: Resource, namespace: str, name: str, obj: Object, *, expected: int, dry_run: bool = False
+    ) -> Entry | None:
+        """Writes the object if its revision is `expected` (0: there is none); None where it is another.
+
+        `obj` is the caller's own and becomes the cache's: nobody may change it afterwards.
+        """
+        stored = encoding.encode_stored(resource.api_version, resource.kind, obj)
+        short = f"{namespace}/{name}" if resource.namespaced else name
+        if dry_run:
+            return self._dry(resource, short, obj, stored, expected)
+        key = storage_key(resource, namespace, name)
+        lease = await self._event_lease.get() if resource.storage_id == "core/events" else 0
+        self.cacher.expect(key, stored, obj)
+        written = False
+        try:
+            result = await self.store.txn([Compare(key, expected)], [Put(key, stored, lease)])
+            written = result.succeeded
+        finally:
+            if not written:
+                self.cacher.forget(key)
+        if not written:
+            return None
+        cached = self.cacher.kind(resource).get(namespace if resource.namespaced else "", name)
+        if cached is not None and cached.revision == result.revision:
+            return cached
+        obj["metadata"]["resourceVersion"] = str(result.revision)
+        return Entry(short, obj, encoding.with_version(stored, result.revision), result.revision)
+
+    def _dry(self, resource: Resource, short: str, obj: Object, stored: bytes, expected: int) -> Entry | None:
+        """What a write would answer. A new object has no resourceVersion, a changed one keeps the old."""
+        namespace, _, name = short.rpartition("/")
+        existing = self.cached(resource, namespace, name)
+        if (existing.revision if existing is not None else 0) != expected:
+            return None
+        if not expected:
+            return Entry(short, obj, stored, 0)
+        obj["metadata"]["resourceVersion"] = str(expected)
+        return Entry(short, obj, encoding.with_version(stored, expected), expected)
+
+    async def remove(self, resource: Resource, entry: Entry, *, dry_run: bool = False) -> Entry | None:
+        """Deletes the object if it is still the one of `entry`; its last state, None where it is another by now."""
+        if dry_run:
+            return entry
+        key = storage_key(resource, entry.namespace, entry.name)
+        result = await self.store.txn([Compare(key, entry.revision)], [Delete(key)])
+        return entry.tombstone(result.revision) if result.succeeded else None

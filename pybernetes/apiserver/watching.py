@@ -1,0 +1,98 @@
+"""One open watch: a bounded queue between the cache and whoever reads it.
+
+The cache offers every change in its own step; the watcher filters and queues a reference. A watcher that falls
+`QUEUE_FRAMES_MAX` events behind is dropped: its queue is cleared and the stream ends, and nobody else notices. Its
+client watches again from the last version it saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from pybernetes.apiserver.entries import Change, Entry, Frame
+from pybernetes.apiserver.selection import Selection
+
+QUEUE_FRAMES_MAX = 20_000
+"""A reference each: a burst of this size costs little, a client this far behind is stuck."""
+
+
+class Watcher:
+    """Made by the registry, fed by a `KindCache`, read by one consumer with `next`."""
+
+    __slots__ = ("_limit", "_on_drop", "_queue", "_waiter", "after", "bucket", "dropped", "ended", "selection")
+
+    def __init__(self, selection: Selection, *, after: int, limit: int = QUEUE_FRAMES_MAX) -> None:
+        self.selection = selection
+        self.bucket = selection.bucket
+        self.after = after
+        """Changes up to this revision are not for this watcher."""
+        self.ended = False
+        self.dropped = False
+        self._limit = limit
+        self._queue: deque[Frame] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._on_drop: Callable[[], None] | None = None
+
+    def on_drop(self, callback: Callable[[], None]) -> None:
+        """Called when the watcher is dropped for being slow, to cut a consumer stuck in a write loose."""
+        self._on_drop = callback
+
+    def preload(self, entries: list[Entry]) -> None:
+        """Queues ADDED for what is there already. It does not count against the limit: the cache holds it anyway."""
+        self._limit += len(entries)
+        self._queue.extend(Frame("ADDED", e) for e in entries)
+
+    def offer(self, change: Change) -> None:
+        if self.ended or change.revision <= self.after:
+            return
+        selection = self.selection
+        if selection.everything and selection.name is None:
+            # The bucket has seen to the namespace.
+            frame = change.plain()
+        else:
+            previous = change.previous
+            now = change.type != "DELETED" and selection.matches(change.entry)
+            before = previous is not None and selection.matches(previous)
+            if now:
+                frame = change.plain() if before else change.entered()
+            elif before:
+                frame = change.left()
+            else:
+                return
+        queue = self._queue
+        if len(queue) >= self._limit:
+            self.dropped = True
+            queue.clear()
+            self.end()
+            if self._on_drop is not None:
+                self._on_drop()
+            return
+        queue.append(frame)
+        self._wake()
+
+    def end(self) -> None:
+        """Ends the stream after what is queued."""
+        self.ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def wake(self) -> None:
+        """Makes a waiting `next` return, with nothing if nothing came: for timers of the consumer."""
+        self._wake()
+
+    async def next(self) -> list[Frame]:
+        """Everything queued, after waiting for something; empty where the watch ended or `wake` was called."""
+        if not self._queue and not self.ended:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        frames = list(self._queue)
+        self._queue.clear()
+        return frames
