@@ -7,6 +7,7 @@ anew, since a roleRef cannot change. Plans are pure; `reconcile` carries them ou
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 import structlog
@@ -19,6 +20,9 @@ from pybernetes.apiserver.rbac_policy import AUTOUPDATE, cluster_role_bindings, 
 from pybernetes.client.interface import Client
 
 log = structlog.get_logger(__name__)
+
+_PARALLEL_WRITES = 32
+"""Writes under way at once: enough to share the store's commits."""
 
 
 def plan_role(existing: Object, wanted: Object) -> Object | None:
@@ -81,22 +85,32 @@ async def reconcile(client: Client) -> None:
 
 async def _reconcile(client: Client, resource: Resource, wanted: Iterable[Object]) -> None:
     existing = {(namespace_of(o), name_of(o)): o for o in (await client.list(resource)).items}
+    limit = asyncio.Semaphore(_PARALLEL_WRITES)
+
+    async def make_true(obj: Object, have: Object | None) -> None:
+        async with limit:
+            try:
+                await _make_true(client, resource, obj, have)
+            except (errors.AlreadyExists, errors.Conflict):
+                # Another server does the same at this moment: what stands is either its result or a user's choice.
+                log.info("default RBAC object changed meanwhile", resource=resource.plural, name=name_of(obj))
+
+    async with asyncio.TaskGroup() as group:
+        for obj in wanted:
+            group.create_task(make_true(obj, existing.get((namespace_of(obj), name_of(obj)))))
+
+
+async def _make_true(client: Client, resource: Resource, obj: Object, have: Object | None) -> None:
+    namespace, name = namespace_of(obj), name_of(obj)
     is_binding = resource in (CLUSTERROLEBINDINGS, ROLEBINDINGS)
-    for obj in wanted:
-        namespace, name = namespace_of(obj), name_of(obj)
-        have = existing.get((namespace, name))
-        try:
-            if have is None:
-                await client.create(resource, obj, namespace)
-            elif is_binding and not _same_reference(have, obj):
-                if annotations_of(have).get(AUTOUPDATE) == "true":
-                    await client.delete(resource, name, namespace)
-                    await client.create(resource, obj, namespace)
-            elif (planned := (plan_binding if is_binding else plan_role)(have, obj)) is not None:
-                await client.update(resource, planned)
-        except (errors.AlreadyExists, errors.Conflict):
-            # Another server does the same at this moment: what stands is either its result or a user's choice.
-            log.info("default RBAC object changed meanwhile", resource=resource.plural, name=name)
+    if have is None:
+        await client.create(resource, obj, namespace)
+    elif is_binding and not _same_reference(have, obj):
+        if annotations_of(have).get(AUTOUPDATE) == "true":
+            await client.delete(resource, name, namespace)
+            await client.create(resource, obj, namespace)
+    elif (planned := (plan_binding if is_binding else plan_role)(have, obj)) is not None:
+        await client.update(resource, planned)
 
 
 def _same_reference(a: Object, b: Object) -> bool:

@@ -1,0 +1,233 @@
+"""The reviews: TokenReview, SelfSubjectReview, the SubjectAccessReview family, SelfSubjectRulesReview.
+
+Object handlers: each takes a posted object and answers it with its status filled in; nothing is stored. They answer
+from the authenticator's and authorizer's own tables and wait for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pybernetes.api import errors, field
+from pybernetes.api.meta import Object, metadata
+from pybernetes.api.time import format_time
+from pybernetes.api.user import SYSTEM_MASTERS, User
+from pybernetes.apiserver.interfaces import Attributes, Authorizer, HandlerKey, ObjectHandler, RequestInfo
+from pybernetes.apiserver.node_authorizer import node_name_of
+from pybernetes.apiserver.rbac import Rule
+from pybernetes.apiserver.tokens import InvalidToken, NotOurToken, ServiceAccountTokens
+from pybernetes.lib.clock import Clock
+
+_AUTHENTICATION = "authentication.k8s.io"
+_AUTHORIZATION = "authorization.k8s.io"
+
+
+class RuleResolver(Protocol):
+    def rules_for(self, user: User, namespace: str) -> tuple[list[Rule], list[str]]: ...
+
+
+class Reviews:
+    """The handlers, bound to what they ask."""
+
+    def __init__(self, tokens: ServiceAccountTokens, authorizer: Authorizer, rules: RuleResolver, clock: Clock) -> None:
+        self._tokens = tokens
+        self._authorizer = authorizer
+        self._rules = rules
+        self._clock = clock
+
+    def handlers(self) -> dict[HandlerKey, ObjectHandler]:
+        return {
+            (_AUTHENTICATION, "tokenreviews", ""): self.token_review,
+            (_AUTHENTICATION, "selfsubjectreviews", ""): self.self_subject_review,
+            (_AUTHORIZATION, "subjectaccessreviews", ""): self.subject_access_review,
+            (_AUTHORIZATION, "selfsubjectaccessreviews", ""): self.self_subject_access_review,
+            (_AUTHORIZATION, "localsubjectaccessreviews", ""): self.local_subject_access_review,
+            (_AUTHORIZATION, "selfsubjectrulesreviews", ""): self.self_subject_rules_review,
+        }
+
+    # Authentication.
+
+    async def token_review(self, info: RequestInfo, body: Object) -> Object:
+        """Whether a token holds, for which audiences, and whose it is."""
+        spec = body.get("spec") or {}
+        token = spec.get("token")
+        if not token:
+            raise errors.BadRequest("token is required for TokenReview in authentication")
+        wanted = [str(a) for a in spec.get("audiences") or ()]
+        status: Object
+        try:
+            user, audiences = self._tokens.verify(str(token), frozenset(wanted) if wanted else None)
+        except (InvalidToken, NotOurToken) as error:
+            detail = f", {error}" if isinstance(error, InvalidToken) else ""
+            status = {"user": {}, "error": f"[invalid bearer token{detail}]" if detail else "invalid bearer token"}
+        else:
+            status = {"authenticated": True, "user": user_info(user), "audiences": list(audiences)}
+        return _answer(body, "TokenReview", _AUTHENTICATION, status)
+
+    async def self_subject_review(self, info: RequestInfo, body: Object) -> Object:
+        """Who the asker is (``kubectl auth whoami``)."""
+        answer = _answer(body, "SelfSubjectReview", _AUTHENTICATION, {"userInfo": user_info(info.user)})
+        answer["metadata"] = {**answer["metadata"], "creationTimestamp": format_time(self._clock.now())}
+        answer.pop("spec", None)
+        return answer
+
+    # Authorization.
+
+    async def subject_access_review(self, info: RequestInfo, body: Object) -> Object:
+        """Whether some user may do something."""
+        return self._review(body, "SubjectAccessReview", self._subject(body))
+
+    async def self_subject_access_review(self, info: RequestInfo, body: Object) -> Object:
+        """Whether the asker may do something (``kubectl auth can-i``)."""
+        return self._review(body, "SelfSubjectAccessReview", info.user)
+
+    async def local_subject_access_review(self, info: RequestInfo, body: Object) -> Object:
+        """As `subject_access_review`, confined to the namespace of the request."""
+        asked = (body.get("spec") or {}).get("resourceAttributes")
+        if asked is None:
+            raise errors.invalid(
+                _AUTHORIZATION,
+                "LocalSubjectAccessReview",
+                "",
+                [
+                    field.invalid(
+                        field.Path("spec").child("nonResourceAttributes"),
+                        (body.get("spec") or {}).get("nonResourceAttributes"),
+                        "disallowed on this kind of request",
+                    )
+                ],
+            )
+        if (asked.get("namespace") or "") != info.namespace:
+            raise errors.BadRequest(f"spec.resourceAttributes.namespace must match namespace: {info.namespace}")
+        return self._review(body, "LocalSubjectAccessReview", self._subject(body))
+
+    async def self_subject_rules_review(self, info: RequestInfo, body: Object) -> Object:
+        """The asker's rules in a namespace (``kubectl auth can-i --list``)."""
+        namespace = str((body.get("spec") or {}).get("namespace") or "")
+        if not namespace:
+            raise errors.BadRequest("no namespace on request")
+        rules, faults = self._rules.rules_for(info.user, namespace)
+        if SYSTEM_MASTERS in info.user.groups and not rules:
+            rules = [
+                {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+                {"verbs": ["*"], "nonResourceURLs": ["*"]},
+            ]
+        is_node = node_name_of(info.user) is not None
+        if is_node:
+            faults.append("node authorizer does not support user rule resolution")
+        status: Object = {
+            "resourceRules": [
+                _without_empty(
+                    {k: list(rule.get(k) or ()) for k in ("verbs", "apiGroups", "resources", "resourceNames")}
+                )
+                for rule in rules
+                if rule.get("resources")
+            ],
+            "nonResourceRules": [
+                {"verbs": list(rule["verbs"]), "nonResourceURLs": list(rule["nonResourceURLs"])}
+                for rule in rules
+                if rule.get("nonResourceURLs")
+            ],
+            "incomplete": is_node,
+        }
+        if faults:
+            status["evaluationError"] = "[" + ", ".join(faults) + "]" if len(faults) > 1 else faults[0]
+        return _answer(body, "SelfSubjectRulesReview", _AUTHORIZATION, status)
+
+    def _subject(self, body: Object) -> User:
+        spec = body.get("spec") or {}
+        extra = {
+            str(key).lower(): tuple(str(v) for v in values or ()) for key, values in (spec.get("extra") or {}).items()
+        }
+        groups = tuple(str(g) for g in spec.get("groups") or ())
+        return User(str(spec.get("user") or ""), str(spec.get("uid") or ""), groups, extra)
+
+    def _review(self, body: Object, kind: str, user: User) -> Object:
+        spec = body.get("spec") or {}
+        self._validate(spec, kind)
+        asked = spec.get("resourceAttributes")
+        if asked is not None:
+            attributes = Attributes(
+                user=user,
+                verb=str(asked.get("verb") or ""),
+                namespace=str(asked.get("namespace") or ""),
+                group=str(asked.get("group") or ""),
+                version=str(asked.get("version") or ""),
+                resource=str(asked.get("resource") or ""),
+                subresource=str(asked.get("subresource") or ""),
+                name=str(asked.get("name") or ""),
+                field_selector=_selector(asked.get("fieldSelector")),
+            )
+        else:
+            path = spec["nonResourceAttributes"]
+            attributes = Attributes(user=user, verb=str(path.get("verb") or ""), path=str(path.get("path") or ""))
+        decision = self._authorizer.authorize(attributes)
+        status: Object = {"allowed": decision.allowed}
+        if decision.reason:
+            status["reason"] = decision.reason
+        return _answer(body, kind, _AUTHORIZATION, status)
+
+    def _validate(self, spec: Object, kind: str) -> None:
+        at = field.Path("spec")
+        faults: list[field.FieldError] = []
+        resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+        if resource is not None and path is not None:
+            faults.append(
+                field.invalid(
+                    at.child("nonResourceAttributes"),
+                    path,
+                    "cannot be specified in combination with resourceAttributes",
+                )
+            )
+        if resource is None and path is None:
+            faults.append(
+                field.invalid(
+                    at.child("resourceAttributes"),
+                    None,
+                    "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+                )
+            )
+        if kind != "SelfSubjectAccessReview" and not spec.get("user") and not spec.get("groups"):
+            faults.append(field.invalid(at.child("user"), "", "at least one of user or group must be specified"))
+        if faults:
+            raise errors.invalid(_AUTHORIZATION, kind, "", faults)
+
+
+def user_info(user: User) -> Object:
+    """``authentication.k8s.io/v1 UserInfo``."""
+    info: Object = {"username": user.name}
+    if user.uid:
+        info["uid"] = user.uid
+    if user.groups:
+        info["groups"] = list(user.groups)
+    if user.extra:
+        info["extra"] = {key: list(values) for key, values in sorted(user.extra.items())}
+    return info
+
+
+def _answer(body: Object, kind: str, group: str, status: Object) -> Object:
+    meta = metadata(body)
+    answer: Object = {"kind": kind, "apiVersion": f"{group}/v1", "metadata": {"creationTimestamp": None, **meta}}
+    if "spec" in body:
+        answer["spec"] = body["spec"]
+    answer["status"] = status
+    return answer
+
+
+def _without_empty(rule: Object) -> Object:
+    return {key: value for key, value in rule.items() if value}
+
+
+def _selector(selector: Any) -> str | None:
+    """A review's field selector as a request's query would carry it; only what the node authorizer reads."""
+    if not isinstance(selector, dict):
+        return ""
+    if selector.get("rawSelector"):
+        return str(selector["rawSelector"])
+    parts: Sequence[str] = [
+        f"{r.get('key')}={r['values'][0]}"
+        for r in selector.get("requirements") or ()
+        if r.get("operator") == "In" and len(r.get("values") or ()) == 1
+    ]
+    return ",".join(parts)
