@@ -1,1 +1,1 @@
-"""The p8s command, and the one place that wires components together."""
+"""The p8s command; the one place that wires components together. Each subcommand imports what it needs, no more."""
