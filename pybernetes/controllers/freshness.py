@@ -57,6 +57,11 @@ class Freshness:
         """Notes a deletion, by the object as it was."""
         self._entry(key).deleted[key_of(obj)] = uid_of(obj)
 
+    def is_own(self, key: str, obj: Object) -> bool:
+        """Whether the object is as this controller last wrote it for the key."""
+        entry = self._pending.get(key)
+        return entry is not None and entry.written.get(key_of(obj)) == version_number(resource_version_of(obj))
+
     def forget(self, key: str) -> None:
         self._pending.pop(key, None)
 

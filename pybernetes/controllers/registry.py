@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 from pybernetes.controllers.controller import Context, Controller
 from pybernetes.controllers.deployment.loop import DeploymentController
+from pybernetes.controllers.endpoints.loop import EndpointsController
+from pybernetes.controllers.endpointslice.loop import EndpointSliceController
+from pybernetes.controllers.endpointslicemirroring.loop import EndpointSliceMirroringController
 from pybernetes.controllers.replicaset.loop import ReplicaSetController, ReplicationControllerController
+from pybernetes.controllers.rootca.loop import RootCAController
+from pybernetes.controllers.serviceaccount.loop import ServiceAccountController
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,5 +37,24 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
         "replication-controller",
         "replication-controller",
         ReplicationControllerController,
+    ),
+    ControllerSpec("endpoints-controller", "endpoint-controller", "endpoint-controller", EndpointsController),
+    ControllerSpec(
+        "endpointslice-controller", "endpointslice-controller", "endpoint-slice-controller", EndpointSliceController
+    ),
+    ControllerSpec(
+        "endpointslice-mirroring-controller",
+        "endpointslicemirroring-controller",
+        "endpoint-slice-mirroring-controller",
+        EndpointSliceMirroringController,
+    ),
+    ControllerSpec(
+        "serviceaccount-controller", "service-account-controller", "serviceaccount-controller", ServiceAccountController
+    ),
+    ControllerSpec(
+        "root-ca-certificate-publisher-controller",
+        "root-ca-cert-publisher",
+        "root-ca-cert-publisher",
+        RootCAController,
     ),
 )

@@ -1,0 +1,1 @@
+"""Endpoints: the older core/v1 form of what EndpointSlices say, for clients that still read it."""

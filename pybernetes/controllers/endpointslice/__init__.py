@@ -1,0 +1,1 @@
+"""EndpointSlice: the addresses behind each Service, in slices."""

@@ -1,0 +1,1 @@
+"""EndpointSlice mirroring: slices from Endpoints that somebody writes for a Service without a selector."""

@@ -1,0 +1,1 @@
+"""Root CA: the ConfigMap in every namespace by which pods know the API server."""

@@ -1,0 +1,1 @@
+"""Service accounts: the ``default`` one in every namespace."""
