@@ -71,7 +71,18 @@ class BootstrapConfig:
 async def bootstrap(client: Client, config: BootstrapConfig) -> None:
     """Makes everything of a fresh cluster that is not there. Cancelled, it leaves what it has made; run again, it
     goes on. Raises ApiError."""
-    await _create_missing(client, NAMESPACES, [namespace_object(name) for name in NAMESPACES_AT_START])
+    try:
+        await _create_missing(client, NAMESPACES, [namespace_object(name) for name in NAMESPACES_AT_START])
+        await _create_policy(client, config)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    # The Services come last: the API server's own must get the first address, and does, since both name theirs.
+    await reconcile_kubernetes_service(client, config)
+    if config.dns and await _get(client, SERVICES, "kube-dns", "kube-system") is None:
+        await client.create(SERVICES, dns_service(config), "kube-system")
+
+
+async def _create_policy(client: Client, config: BootstrapConfig) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(rbac_bootstrap.reconcile(client))
         group.create_task(_create_missing(client, PRIORITYCLASSES, priority_classes()))
@@ -80,10 +91,14 @@ async def bootstrap(client: Client, config: BootstrapConfig) -> None:
         group.create_task(_create_missing(client, SERVICECIDRS, [service_cidr(config)]))
         if config.client_ca_pem:
             group.create_task(_create_missing(client, CONFIGMAPS, [authentication_config_map(config)]))
-    # The Services come last: the API server's own must get the first address, and does, since both name theirs.
-    await reconcile_kubernetes_service(client, config)
-    if config.dns:
-        await _create_missing(client, SERVICES, [dns_service(config)])
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error inside a group of errors, however deep."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _create_missing(client: Client, resource: Resource, wanted: Iterable[Object]) -> None:
