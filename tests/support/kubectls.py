@@ -1,0 +1,31 @@
+"""Which kubectl versions this machine has."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from functools import lru_cache
+from pathlib import Path
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    found = re.search(r"(\d+)\.(\d+)$", path.name)
+    return tuple(int(part) for part in found.groups()) if found else ()
+
+
+@lru_cache(maxsize=1)
+def all_kubectls() -> list[str]:
+    """Paths of every kubectl, oldest first; where versions lie beside the one on the PATH, all of those."""
+    on_path = shutil.which("kubectl")
+    if on_path is None:
+        raise RuntimeError("no kubectl on the PATH: install Debian's kubernetes-client")
+    beside = [p for p in Path(on_path).resolve().parent.glob("kubectl.*") if _version(p)]
+    return [str(p) for p in sorted(beside, key=_version)] or [on_path]
+
+
+def oldest() -> str:
+    return all_kubectls()[0]
+
+
+def newest() -> str:
+    return all_kubectls()[-1]
