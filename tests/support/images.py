@@ -85,3 +85,12 @@ def shared_libraries(program: Path) -> list[Path]:
     output = subprocess.run(["ldd", program], capture_output=True, text=True, check=True, timeout=30).stdout
     words = (word for line in output.splitlines() for word in line.split())
     return sorted({Path(word) for word in words if word.startswith("/")})
+
+
+def build_test_images(directory: Path) -> list[Path]:
+    """All of the above."""
+    return [
+        build_busybox_image(directory / "busybox.tar"),
+        build_web_image(directory / "web.tar"),
+        build_nginx_image(directory / "nginx.tar"),
+    ]
