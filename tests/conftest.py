@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import Cluster, new_cluster
-from tests.support.images import build_test_images
+from tests.support.image_set import build_test_images
 from tests.support.traces import traces_of
 
 

@@ -27,10 +27,16 @@ def _example() -> ModuleType:
     return module
 
 
+def busybox_layer() -> Layer:
+    """A fresh layer with busybox and a link for each of its commands."""
+    layer: Layer = _example().busybox_layer()
+    return layer
+
+
 def build_busybox_image(path: Path, name: str = BUSYBOX_IMAGE) -> Path:
     """busybox with all its commands (sh, httpd, nc, nslookup, wget, …); runs ``sh``. ``/sbin/init`` is an init to
     put before a program that does not mind signals."""
-    layer: Layer = _example().busybox_layer()
+    layer = busybox_layer()
     layer.add_file("/sbin/init", Path("/usr/bin/catatonit"), mode=0o755)
     write_archive(path, [name], ImageConfig(cmd=["sh"], env={"PATH": "/bin:/sbin"}), [layer])
     return path
@@ -64,7 +70,7 @@ http {
 
 def build_nginx_image(path: Path, name: str = NGINX_IMAGE) -> Path:
     """nginx on port 80 over a busybox: ``/`` from /usr/share/nginx/html, ``/hostname``, ``/healthz``."""
-    layer: Layer = _example().busybox_layer()
+    layer = busybox_layer()
     nginx = Path("/usr/sbin/nginx")
     layer.add_file("/usr/sbin/nginx", nginx)
     for library in shared_libraries(nginx):
