@@ -39,6 +39,7 @@ class Freshness:
         self._informer = informer
         self._clock = clock
         self._pending: dict[str, _Pending] = {}
+        self._stalled: set[str] = set()
 
     def _entry(self, key: str) -> _Pending:
         entry = self._pending.get(key)
@@ -57,21 +58,31 @@ class Freshness:
         """Notes a deletion, by the object as it was."""
         self._entry(key).deleted[key_of(obj)] = uid_of(obj)
 
-    def is_own(self, key: str, obj: Object) -> bool:
-        """Whether the object is as this controller last wrote it for the key."""
+    def wakes(self, key: str, new: Object | None) -> bool:
+        """Whether an event of this informer is news for the key: anything but the echo of its own write, and that
+        too while the key waits for it. For controllers whose own writes never call for another pass."""
+        if new is None or key in self._stalled:
+            return True
         entry = self._pending.get(key)
-        return entry is not None and entry.written.get(key_of(obj)) == version_number(resource_version_of(obj))
+        return entry is None or entry.written.get(key_of(new)) != version_number(resource_version_of(new))
 
     def forget(self, key: str) -> None:
         self._pending.pop(key, None)
+        self._stalled.discard(key)
 
     def is_fresh(self, key: str) -> bool:
         """Whether the cache shows all that was noted for the key. True forgets it."""
+        if self._shows_all(key):
+            self.forget(key)
+            return True
+        self._stalled.add(key)
+        return False
+
+    def _shows_all(self, key: str) -> bool:
         entry = self._pending.get(key)
         if entry is None:
             return True
         if self._clock.monotonic() - entry.since > EXPIRY_SECONDS:
-            del self._pending[key]
             return True
         cache = self._informer.cache
         reached = version_number(self._informer.resource_version)
@@ -83,7 +94,4 @@ class Freshness:
             cached = cache.get(object_key)
             if cached is None or uid_of(cached) != uid or is_deleting(cached):
                 del entry.deleted[object_key]
-        if entry.written or entry.deleted:
-            return False
-        del self._pending[key]
-        return True
+        return not entry.written and not entry.deleted

@@ -27,6 +27,12 @@ def new_size(d: Object, sets: Sequence[Object], current: int) -> int:
     return current + min(room, max(0, wanted - current))
 
 
+def _lasting(rs: Object) -> int:
+    """The available pods that stay: a status that still counts pods which the size no longer allows promises
+    nothing."""
+    return min(model.replicas(rs), model.status_count(rs, "availableReplicas"))
+
+
 def shrink_old(d: Object, new: Object | None, old: Sequence[Object]) -> Sizes:
     """Sizes of the old ReplicaSets after taking away what may go: unhealthy pods first, then available ones."""
     sizes = {uid_of(rs): model.replicas(rs) for rs in old}
@@ -34,7 +40,7 @@ def shrink_old(d: Object, new: Object | None, old: Sequence[Object]) -> Sizes:
     if not sum(sizes.values()):
         return {}
     min_available = model.replicas(d) - model.max_unavailable(d)
-    new_unavailable = model.replicas(new) - model.status_count(new, "availableReplicas") if new is not None else 0
+    new_unavailable = model.replicas(new) - _lasting(new) if new is not None else 0
     budget = model.total_replicas(everything) - min_available - new_unavailable
     if budget <= 0:
         return {}
@@ -43,7 +49,7 @@ def shrink_old(d: Object, new: Object | None, old: Sequence[Object]) -> Sizes:
     cleaned = 0
     for rs in ordered:
         size = sizes[uid_of(rs)]
-        unhealthy = size - model.status_count(rs, "availableReplicas")
+        unhealthy = size - _lasting(rs)
         if cleaned >= budget:
             break
         if size == 0 or unhealthy <= 0:
@@ -51,7 +57,7 @@ def shrink_old(d: Object, new: Object | None, old: Sequence[Object]) -> Sizes:
         taken = min(budget - cleaned, unhealthy)
         cleaned += taken
         changed[uid_of(rs)] = sizes[uid_of(rs)] = size - taken
-    spare = model.total_status(everything, "availableReplicas") - min_available
+    spare = sum(_lasting(rs) for rs in everything) - min_available
     for rs in ordered:
         if spare <= 0:
             break

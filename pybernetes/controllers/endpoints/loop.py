@@ -29,11 +29,11 @@ class EndpointsController(QueueController):
         self._endpoints.add_handler(self._on_endpoints)
 
     def _on_endpoints(self, old: Object | None, new: Object | None) -> None:
-        # Someone else deleted or changed it, or our own write has arrived.
         obj = new or old
         assert obj is not None
-        if key_of(obj) in self._services.cache:
-            self.queue.add(key_of(obj))
+        key = key_of(obj)
+        if key in self._services.cache and self._written.wakes(key, new):
+            self.queue.add(key)
 
     async def reconcile(self, key: str) -> None:
         service = self._services.cache.get(key)

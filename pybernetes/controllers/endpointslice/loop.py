@@ -48,7 +48,6 @@ class SliceWriter:
         self.informer = controller.watch(ENDPOINTSLICES)
         self.informer.cache.add_index(SLICE_INDEX, by_service)
         self.written = Freshness(self.informer, controller.context.clock)
-        self._waiting: set[str] = set()
         self.informer.add_handler(self._on_slice)
 
     def existing(self, key: str) -> list[Object]:
@@ -58,15 +57,12 @@ class SliceWriter:
     def is_fresh(self, key: str) -> bool:
         """Whether the cache shows our own writes; where not, their arrival wakes the key."""
         if self.written.is_fresh(key):
-            self._waiting.discard(key)
             return True
-        self._waiting.add(key)
         self._controller.queue.add_after(key, STALE_RETRY_SECONDS)
         return False
 
     def forget(self, key: str) -> None:
         self.written.forget(key)
-        self._waiting.discard(key)
 
     def _on_slice(self, old: Object | None, new: Object | None) -> None:
         for obj in (old, new):
@@ -74,7 +70,7 @@ class SliceWriter:
             if obj is None or labels.get(MANAGED_BY_LABEL) != self._manager or SERVICE_NAME_LABEL not in labels:
                 continue
             key = f"{namespace_of(obj)}/{labels[SERVICE_NAME_LABEL]}"
-            if key in self._waiting or new is None or not self.written.is_own(key, new):
+            if self.written.wakes(key, new):
                 self._controller.queue.add(key)
 
     async def apply(self, key: str, changes: Changes) -> None:

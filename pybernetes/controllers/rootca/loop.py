@@ -30,7 +30,7 @@ class RootCAController(QueueController):
 
     def _on_map(self, old: Object | None, new: Object | None) -> None:
         obj = new or old
-        if obj is not None and name_of(obj) == NAME and old is not None:
+        if obj is not None and name_of(obj) == NAME:
             self.queue.add(namespace_of(obj))
 
     async def reconcile(self, key: str) -> None:
