@@ -395,3 +395,20 @@ def test_replica_failure_is_passed_on() -> None:
     del world.sets[uid]["status"]["conditions"]
     world.deployment_step()
     assert get_condition(world.d, "ReplicaFailure") is None
+
+
+def test_a_status_that_lags_behind_its_size_promises_nothing() -> None:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 3, "maxUnavailable": 0}}
+    world = World(deployment(3, strategy=strategy))
+
+    def old(name: str, size: int, available: int) -> Object:
+        return {
+            "metadata": {"name": name, "namespace": "default", "uid": name, "creationTimestamp": format_time(NOW)},
+            "spec": {"replicas": size, "template": {"spec": {"image": name}}},
+            "status": {"replicas": available, "availableReplicas": available},
+        }
+
+    # Of b's three available pods one is already doomed by its size: taking all of a would leave two.
+    sets = [old("a", 3, 3), old("b", 2, 3)]
+    sizes = scaling.shrink_old(world.d, None, sets)
+    assert sum(sizes.get(uid_of(rs), model.replicas(rs)) for rs in sets) == 3
