@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+import tomllib
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pybernetes.cluster.layout import Layout
 
 _NODES_AT_ONCE = 8
-_IMPORT_TIMEOUT_SECONDS = 600.0
+Action = Callable[[Path], Awaitable[list[str]]]
 
 
 @click.group("image")
@@ -63,39 +63,52 @@ def list_(name: str) -> int:
     return 0
 
 
-def _on_nodes(layout: Layout, nodes: Sequence[str], action: Callable[[Path], list[str]]) -> list[list[str]]:
-    from pybernetes.cluster.errors import ClusterError, ProgramMissing
+def _on_nodes(layout: Layout, nodes: Sequence[str], action: Action) -> list[list[str]]:
+    """Does it on every node at once; the results in the nodes' order."""
+    from pybernetes.cluster.errors import ClusterError
+    from pybernetes.kubelet.containerd import ContainerdError
 
-    def one(node: str) -> list[str]:
+    async def one(node: str, turn: asyncio.Semaphore) -> list[str]:
         socket = layout.containerd_socket(node)
         if not socket.exists():
             raise ClusterError(f"containerd of {node} is not running", hint="p8s status shows what runs")
-        try:
-            return action(socket)
-        except FileNotFoundError as error:
-            raise ProgramMissing(["ctr"], ["containerd"]) from error
-        except subprocess.TimeoutExpired as error:
-            raise ClusterError(f"containerd of {node} did not answer in {error.timeout:.0f} seconds") from error
-        except subprocess.CalledProcessError as error:
-            raise ClusterError(f"{node}: {error.stderr.strip() or error.stdout.strip()}") from error
+        async with turn:
+            try:
+                return await action(socket)
+            except ContainerdError as error:
+                raise ClusterError(f"{node}: {error}") from error
 
-    with ThreadPoolExecutor(max_workers=_NODES_AT_ONCE) as pool:
-        return list(pool.map(one, nodes))
+    async def all_() -> list[list[str]]:
+        turn = asyncio.Semaphore(_NODES_AT_ONCE)
+        return await asyncio.gather(*(one(node, turn) for node in nodes))
 
-
-def _ctr(socket: Path, *arguments: str, timeout_seconds: float = 30.0) -> str:
-    command = ["ctr", "--address", str(socket), "--namespace", "k8s.io", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=timeout_seconds).stdout
+    return asyncio.run(all_())
 
 
-def _import(socket: Path, file: Path) -> list[str]:
+async def _import(socket: Path, *, file: Path) -> list[str]:
     """The names of the images that the archive brought."""
-    output = _ctr(socket, "images", "import", str(file.resolve()), timeout_seconds=_IMPORT_TIMEOUT_SECONDS)
-    # "unpacking NAME (sha256:...)...done"
-    return [line.split()[1] for line in output.splitlines() if line.startswith("unpacking ")]
+    from pybernetes.kubelet.containerd import import_image
+
+    return await import_image(socket, file.resolve(), snapshotter=_snapshotter(socket))
 
 
-def _images(socket: Path) -> list[str]:
-    """Images by name; the runtime's additional references by digest are left out."""
-    names = _ctr(socket, "images", "list", "--quiet").split()
-    return [n for n in names if "@sha256:" not in n and not n.startswith("sha256:")]
+def _snapshotter(socket: Path) -> str:
+    """The one that the node's containerd is configured with."""
+    config = tomllib.loads((socket.parent / "config.toml").read_text())
+    found: str = config["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["snapshotter"]
+    return found
+
+
+async def _images(socket: Path) -> list[str]:
+    """Images by name; references by digest and the runtime's own pause image are left out."""
+    from pybernetes.cluster.errors import ClusterError
+    from pybernetes.kubelet.cri import CRIRuntime
+    from pybernetes.kubelet.runtime import RuntimeFailure
+
+    runtime = CRIRuntime(str(socket))
+    try:
+        return [tag for image in await runtime.list_images() for tag in image.tags]
+    except RuntimeFailure as error:
+        raise ClusterError(f"{socket}: {error}") from error
+    finally:
+        await runtime.close()

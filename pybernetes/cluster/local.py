@@ -22,7 +22,8 @@ from pybernetes.cluster.lock import locked
 from pybernetes.cluster.network import Addresses
 from pybernetes.cluster.processes import ProcessId, ReadySocket
 
-_SHIM_SOCKETS = "*/containerd/**/io.containerd.runtime.v2.task/*/*/address"
+_SHIM_SOCKETS = "*/containerd/state/io.containerd.runtime.v2.task/*/*/address"
+_SHIM_DIRECTORY = Path("/run/containerd/s")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 
 
@@ -200,31 +201,36 @@ class LocalCluster:
 
     def _remove_leftovers(self) -> None:
         layout = self.layout
-        for socket_file in self._shim_sockets():
-            socket_file.unlink(missing_ok=True)
+        for file in (*self._shim_sockets(), *self._cni_results()):
+            file.unlink(missing_ok=True)
         mounts.unmount_below([layout.state, layout.run])
         uplink.remove(layout)
         network.remove_cluster_network(layout)
-        self._remove_cni_results()
         cgroups.remove(layout.cgroup)
         for directory in (layout.run, layout.state):
             _remove_tree(directory)
+        # Made by our containerd where the machine has no other; they stay where that has anything in them.
+        for directory in (_CNI_RESULTS, _CNI_RESULTS.parent, _SHIM_DIRECTORY, _SHIM_DIRECTORY.parent):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
 
     def _shim_sockets(self) -> Iterator[Path]:
         """containerd's shims listen below /run/containerd whatever their containerd's directories are; each bundle
         says where."""
-        for root in (self.layout.run, self.layout.state):
-            for address in root.glob(_SHIM_SOCKETS):
-                with contextlib.suppress(OSError):
-                    yield Path(address.read_text().strip().removeprefix("unix://"))
+        for address in self.layout.run.glob(_SHIM_SOCKETS):
+            with contextlib.suppress(OSError):
+                yield Path(address.read_text().strip().removeprefix("unix://"))
 
-    def _remove_cni_results(self) -> None:
-        """libcni keeps each attachment's result in one directory of the machine, named after the network."""
-        if _CNI_RESULTS.is_dir():
-            for result in _CNI_RESULTS.glob(f"{self.layout.cluster_namespace}-node*"):
-                network_name = result.name.removeprefix(self.layout.cluster_namespace + "-node")
-                if network_name.split("-", 1)[0].isdigit():
-                    result.unlink(missing_ok=True)
+    def _cni_results(self) -> list[Path]:
+        """libcni keeps each attachment's result in one directory of the machine; ours name a network namespace
+        below our own directory."""
+        mine = f'"{self.layout.run}/'.encode()
+        found = []
+        for result in _CNI_RESULTS.glob("*"):
+            with contextlib.suppress(OSError):
+                if mine in result.read_bytes():
+                    found.append(result)
+        return found
 
     def remains(self) -> list[str]:
         """Everything of this cluster that is found on the machine, in words; empty after `down`."""
@@ -234,6 +240,7 @@ class LocalCluster:
         found += [f"mount {path}" for path in mounts.below([layout.state, layout.run])]
         found += [f"namespace {name}" for name in network.remaining_namespaces(layout)]
         found += uplink.remains(layout)
+        found += [f"file {path}" for path in (*self._shim_sockets(), *self._cni_results())]
         found += [f"directory {path}" for path in (layout.state, layout.run) if path.exists()]
         return found
 

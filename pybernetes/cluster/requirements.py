@@ -17,6 +17,7 @@ PROGRAMS = {
     "containerd-shim-runc-v2": "containerd",
     "ctr": "containerd",
     "runc": "runc",
+    "catatonit": "catatonit",
     "nft": "nftables",
     "nsenter": "util-linux",
 }
