@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pybernetes.api.meta import Object, labels_of, namespace_of
+from pybernetes.api.selectors import from_label_selector
 from pybernetes.client.informer import Cache
 
 Labels = Mapping[str, str]
@@ -20,63 +21,17 @@ SELECTOR_INDEX = "controllers/selector"
 _ANY = "*"
 
 
-def nothing(labels: Labels) -> bool:
-    """Selects nothing, as a nil metav1.LabelSelector does."""
-    return False
-
-
-def _requirement(expression: Mapping[str, Any]) -> Matcher:
-    key = str(expression.get("key", ""))
-    values = frozenset(expression.get("values") or ())
-    match expression.get("operator"):
-        case "In":
-            return lambda labels: labels.get(key) in values
-        case "NotIn":
-            return lambda labels: labels.get(key) not in values
-        case "Exists":
-            return lambda labels: key in labels
-        case "DoesNotExist":
-            return lambda labels: key not in labels
-    raise ValueError(f"{expression.get('operator')!r} is not a valid label selector operator")
-
-
 def matcher(selector: Mapping[str, Any] | None) -> Matcher:
     """The predicate of a metav1.LabelSelector: none selects nothing, an empty one everything.
 
-    Raises ValueError for an operator that does not exist (validation refuses those).
+    Raises `selectors.SelectorError` for one that is malformed (validation refuses those).
     """
-    if selector is None:
-        return nothing
-    pairs = tuple((selector.get("matchLabels") or {}).items())
-    requirements = tuple(_requirement(e) for e in selector.get("matchExpressions") or ())
-
-    def matches(labels: Labels) -> bool:
-        return all(labels.get(k) == v for k, v in pairs) and all(r(labels) for r in requirements)
-
-    return matches
+    return from_label_selector(selector).matches
 
 
 def is_empty(selector: Mapping[str, Any] | None) -> bool:
     """Whether the selector is there but selects everything."""
     return selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions")
-
-
-def to_string(selector: Mapping[str, Any] | None) -> str:
-    """The selector as a query parameter spells it."""
-    selector = selector or {}
-    parts = [f"{k}={v}" for k, v in sorted((selector.get("matchLabels") or {}).items())]
-    for e in selector.get("matchExpressions") or ():
-        key, values = e["key"], ",".join(sorted(e.get("values") or ()))
-        match e["operator"]:
-            case "In":
-                parts.append(f"{key} in ({values})")
-            case "NotIn":
-                parts.append(f"{key} notin ({values})")
-            case "Exists":
-                parts.append(key)
-            case "DoesNotExist":
-                parts.append(f"!{key}")
-    return ",".join(parts)
 
 
 def _index_key(namespace: str, key: str, value: str) -> str:

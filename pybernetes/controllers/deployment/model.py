@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pybernetes.api.intstr import scaled_value
 from pybernetes.api.meta import Object, annotations_of, is_deleting, labels_of, metadata, name_of
-from pybernetes.controllers.intstr import scaled
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -56,8 +56,8 @@ def fenceposts(d: Object) -> tuple[int, int]:
         return 0, 0
     rolling = (d["spec"].get("strategy") or {}).get("rollingUpdate") or {}
     total = replicas(d)
-    surge = scaled(rolling.get("maxSurge", "25%"), total, round_up=True)
-    unavailable = scaled(rolling.get("maxUnavailable", "25%"), total, round_up=False)
+    surge = scaled_value(rolling.get("maxSurge", "25%"), total, round_up=True)
+    unavailable = scaled_value(rolling.get("maxUnavailable", "25%"), total, round_up=False)
     if surge == 0 and unavailable == 0:
         unavailable = 1
     return surge, unavailable
