@@ -21,7 +21,7 @@ import yaml
 from tests.support import kubectls
 from tests.support.waiting import eventually
 
-P8S = (sys.executable, "-m", "pybernetes.cli.main")
+P8S = (sys.executable, "-m", "pybernetes.cli")
 
 
 class CommandFailed(AssertionError):
