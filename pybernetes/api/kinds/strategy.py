@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from pybernetes.api import names
 from pybernetes.api.field import FieldError
+from pybernetes.api.kinds.equality import semantic_equal
 from pybernetes.api.meta import Object, clone, metadata, name_of, namespace_of
 from pybernetes.api.resources import Resource
 
@@ -20,6 +24,9 @@ class Strategy:
     #: Whether an update must name a resourceVersion.
     allow_unconditional_update = True
 
+    #: The status of a new object; None for no status field at all.
+    initial_status: ClassVar[Object | None] = None
+
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
 
@@ -29,7 +36,10 @@ class Strategy:
     def prepare_for_create(self, obj: Object) -> None:
         """Drops what a creator may not set (its status, usually)."""
         if self.resource.has_status:
-            obj.pop("status", None)
+            if self.initial_status is None:
+                obj.pop("status", None)
+            else:
+                obj["status"] = clone(self.initial_status)
 
     def prepare_for_update(self, obj: Object, old: Object) -> None:
         """Keeps what an update of the main resource may not touch (its status, usually)."""
@@ -53,6 +63,10 @@ class Strategy:
         else:
             meta.pop("ownerReferences", None)
 
+    def raises_generation(self, obj: Object, old: Object) -> bool:
+        """Whether an update is a change that metadata.generation counts; asked only where `has_generation`."""
+        return not semantic_equal(obj.get("spec"), old.get("spec"))
+
     def validate_create(self, obj: Object) -> list[FieldError]:
         """Every fault of a new object's own fields (metadata is checked by the registry)."""
         return []
@@ -66,8 +80,6 @@ class Strategy:
 
     def validate_name(self, name: str, *, prefix: bool) -> list[str]:
         """What is wrong with a name (or, with `prefix`, a generateName), in upstream's words."""
-        from pybernetes.api import names
-
         return names.dns_subdomain(name, prefix=prefix)
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:

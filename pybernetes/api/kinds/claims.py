@@ -1,0 +1,70 @@
+"""Validation of a PersistentVolumeClaim's spec, which claims, stateful sets and ephemeral volumes share."""
+
+from __future__ import annotations
+
+from pybernetes.api import names
+from pybernetes.api.kinds.amounts import amount, quantity_fault, show
+from pybernetes.api.kinds.faults import NOT_POSITIVE, Faults
+from pybernetes.api.kinds.labels import label_selector
+from pybernetes.api.meta import Object
+
+ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+VOLUME_MODES = ("Block", "Filesystem")
+
+
+def access_modes(faults: Faults, path: str, modes: list[str]) -> None:
+    if not modes:
+        faults.required(path, "at least 1 access mode is required")
+    for mode in modes:
+        if mode not in ACCESS_MODES:
+            faults.not_supported(path, mode, ACCESS_MODES)
+    if "ReadWriteOncePod" in modes and any(m in ACCESS_MODES and m != "ReadWriteOncePod" for m in modes):
+        faults.forbidden(path, "may not use ReadWriteOncePod with other access modes")
+
+
+def class_name(faults: Faults, path: str, name: str | None) -> None:
+    if name:
+        faults.each(path, name, names.dns_subdomain(name))
+
+
+def claim_spec(faults: Faults, path: str, spec: Object) -> None:
+    """A PersistentVolumeClaimSpec."""
+    access_modes(faults, f"{path}.accessModes", spec.get("accessModes") or [])
+    label_selector(faults, f"{path}.selector", spec.get("selector"))
+    storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    at = f"{path}.resources[storage]"
+    if storage is None:
+        faults.required(at)
+    else:
+        value = amount(storage)
+        if value is None:
+            faults.invalid(at, storage, quantity_fault())
+        elif value <= 0:
+            faults.invalid(at, show(storage), NOT_POSITIVE)
+    class_name(faults, f"{path}.storageClassName", spec.get("storageClassName"))
+    mode = spec.get("volumeMode")
+    if mode is not None and mode not in VOLUME_MODES:
+        faults.not_supported(f"{path}.volumeMode", mode, VOLUME_MODES)
+    for name in ("dataSource", "dataSourceRef"):
+        if spec.get(name) is not None:
+            _data_source(faults, f"{path}.{name}", spec[name])
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source is not None and reference is not None:
+        if reference.get("namespace"):
+            faults.invalid(path, f"{path}.dataSource", "may not be specified when dataSourceRef.namespace is specified")
+        elif any(source.get(k) != reference.get(k) for k in ("apiGroup", "kind", "name")):
+            faults.invalid(path, f"{path}.dataSource", "must match dataSourceRef")
+    class_name(faults, f"{path}.volumeAttributesClassName", spec.get("volumeAttributesClassName"))
+
+
+def _data_source(faults: Faults, path: str, source: Object) -> None:
+    for name in ("name", "kind"):
+        if not source.get(name):
+            faults.required(f"{path}.{name}")
+    group, kind = source.get("apiGroup") or "", source.get("kind") or ""
+    if not group and kind != "PersistentVolumeClaim":
+        faults.invalid(path, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup")
+    if group:
+        faults.each(f"{path}.apiGroup", group, names.dns_subdomain(group))
+    if source.get("namespace"):
+        faults.each(f"{path}.namespace", source["namespace"], names.dns_label(source["namespace"]))

@@ -1,0 +1,222 @@
+"""What an update of a Pod may change: images, deadlines, added tolerations, removed gates, and little else.
+
+Source of rules and texts: ``ValidatePodUpdate`` in ``pkg/apis/core/validation/validation.go``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pybernetes.api.kinds.amounts import amount
+from pybernetes.api.kinds.equality import difference, semantic_equal
+from pybernetes.api.kinds.faults import Faults, in_range
+from pybernetes.api.kinds.podspec.validation import MAX_INT32, MIRROR_POD
+from pybernetes.api.meta import Object, annotations_of, clone
+
+_UPDATABLE = (
+    "`spec.containers[*].image`",
+    "`spec.initContainers[*].image`",
+    "`spec.activeDeadlineSeconds`",
+    "`spec.tolerations` (only additions to existing tolerations)",
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+)
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+def annotation_update(faults: Faults, obj: Object, old: Object) -> None:
+    """The mirror pod annotation may neither come, go nor change."""
+    new, before = annotations_of(obj), annotations_of(old)
+    at = f"metadata.annotations[{MIRROR_POD}]"
+    if MIRROR_POD in before:
+        if new.get(MIRROR_POD) != before[MIRROR_POD]:
+            faults.forbidden(at, "may not remove or update mirror pod annotation")
+    elif MIRROR_POD in new:
+        faults.forbidden(at, "may not add mirror pod annotation")
+
+
+def spec_update(faults: Faults, spec: Object, old: Object) -> None:
+    """The change from one PodSpec to the next by an update of the pod itself."""
+    for field in ("containers", "initContainers"):
+        new_items, old_items = spec.get(field) or (), old.get(field) or ()
+        if len(new_items) != len(old_items):
+            faults.forbidden(f"spec.{field}", "pod updates may not add or remove containers")
+            return
+    if not _deadline(faults, spec, old):
+        return
+    _only_added_tolerations(faults, spec.get("tolerations") or [], old.get("tolerations") or [])
+    _only_removed_gates(faults, spec.get("schedulingGates") or [], old.get("schedulingGates") or [])
+    if semantic_equal(spec, old):
+        return
+    munged = clone(spec)
+    for field in ("containers", "initContainers"):
+        for container, before in zip(munged.get(field) or (), old.get(field) or (), strict=True):
+            _keep(container, before, "image")
+    for field in ("activeDeadlineSeconds", "schedulingGates", "tolerations"):
+        _keep(munged, old, field)
+    if (old.get("terminationGracePeriodSeconds") or 0) < 0 and munged.get("terminationGracePeriodSeconds") == 1:
+        _keep(munged, old, "terminationGracePeriodSeconds")
+    if old.get("schedulingGates"):
+        _gated(faults, munged, old)
+    if not semantic_equal(munged, old):
+        faults.forbidden(
+            "spec",
+            f"pod updates may not change fields other than {','.join(_UPDATABLE)}\n{difference(old, munged)}",
+        )
+
+
+def _keep(new: Object, old: Object, field: str) -> None:
+    if field in old:
+        new[field] = old[field]
+    else:
+        new.pop(field, None)
+
+
+def _deadline(faults: Faults, spec: Object, old: Object) -> bool:
+    """Whether the remaining checks still make sense."""
+    at, new, before = "spec.activeDeadlineSeconds", spec.get("activeDeadlineSeconds"), old.get("activeDeadlineSeconds")
+    if new is not None:
+        if not 0 <= new <= MAX_INT32:
+            faults.invalid(at, new, in_range(0, MAX_INT32))
+            return False
+        if before is not None and before < new:
+            faults.invalid(at, new, "must be less than or equal to previous value")
+            return False
+    elif before is not None:
+        faults.invalid(at, None, "must not update from a positive integer to nil value")
+    return True
+
+
+def _without_seconds(toleration: Object) -> Object:
+    return {k: v for k, v in toleration.items() if k != "tolerationSeconds" and v}
+
+
+def _only_added_tolerations(faults: Faults, new: list[Object], old: list[Object]) -> None:
+    kept = [_without_seconds(t) for t in new]
+    if any(_without_seconds(t) not in kept for t in old):
+        faults.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+
+
+def _only_removed_gates(faults: Faults, new: list[Object], old: list[Object]) -> None:
+    before = {g.get("name") for g in old}
+    for i, gate in enumerate(new):
+        if gate.get("name") not in before:
+            faults.forbidden(
+                f"spec.schedulingGates[{i}].name",
+                f"only deletion is allowed, but found new scheduling gate '{gate.get('name')}'",
+            )
+
+
+def _gated(faults: Faults, munged: Object, old: Object) -> None:
+    """A pod behind scheduling gates may still narrow where it runs (KEP-3838)."""
+    selector, before = munged.get("nodeSelector") or {}, old.get("nodeSelector") or {}
+    if not semantic_equal(selector, before):
+        if any(selector.get(k) != v for k, v in before.items()):
+            faults.invalid(
+                "spec.nodeSelector",
+                selector,
+                "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
+            )
+        _keep(munged, old, "nodeSelector")
+    affinity, old_affinity = munged.get("affinity") or {}, old.get("affinity") or {}
+    node, old_node = affinity.get("nodeAffinity"), old_affinity.get("nodeAffinity")
+    if semantic_equal(node, old_node):
+        return
+    _node_affinity(faults, node or {}, old_node or {})
+    _keep(affinity, old_affinity, "nodeAffinity")
+    if affinity:
+        munged["affinity"] = affinity
+    else:
+        munged.pop("affinity", None)
+
+
+def _node_affinity(faults: Faults, new: Object, old: Object) -> None:
+    at = f"spec.affinity.nodeAffinity.{_REQUIRED}.nodeSelectorTerms"
+    old_terms: Any = (old.get(_REQUIRED) or {}).get("nodeSelectorTerms") or []
+    new_terms: Any = (new.get(_REQUIRED) or {}).get("nodeSelectorTerms") or []
+    if old_terms and len(old_terms) != len(new_terms):
+        faults.invalid(at, new_terms, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")
+        return
+    for i, before in enumerate(old_terms):
+        if not _only_additions(new_terms[i], before):
+            faults.invalid(f"{at}[{i}]", new_terms[i], "only additions are allowed (no mutations or deletions)")
+
+
+def _only_additions(new: Object, old: Object) -> bool:
+    parts = [(new.get(k) or [], old.get(k) or []) for k in ("matchExpressions", "matchFields")]
+    if not any(before for _, before in parts) and any(after for after, _ in parts):
+        return False
+    return all(semantic_equal(after[: len(before)], before) for after, before in parts)
+
+
+# Ephemeral containers and resizing: the two subresources that change a running pod's spec.
+
+
+def ephemeral_containers_update(faults: Faults, obj: Object, old: Object) -> None:
+    if MIRROR_POD in annotations_of(old):
+        faults.clear()
+        faults.forbidden("", "static pods do not support ephemeral containers")
+        return
+    at = "spec.ephemeralContainers"
+    new = {c.get("name"): c for c in (obj.get("spec") or {}).get("ephemeralContainers") or ()}
+    for before in (old.get("spec") or {}).get("ephemeralContainers") or ():
+        name = before.get("name") or ""
+        after = new.get(name)
+        if after is None:
+            faults.forbidden(at, f'existing ephemeral containers "{name}" may not be removed\n')
+        elif not semantic_equal(after, before):
+            faults.forbidden(
+                at, f'existing ephemeral containers "{name}" may not be changed\n{difference(before, after)}'
+            )
+
+
+def resize_update(faults: Faults, obj: Object, old: Object, new_qos: str, old_qos: str) -> None:
+    """A change of containers' cpu and memory (KEP-1287). Other changes must have been undone before."""
+    if MIRROR_POD in annotations_of(old):
+        faults.clear()
+        faults.forbidden("", "static pods cannot be resized")
+        return
+    spec, before = obj.get("spec") or {}, old.get("spec") or {}
+    if ((before.get("os") or {}).get("name") or "") == "windows":
+        faults.clear()
+        faults.forbidden("", "windows pods cannot be resized")
+        return
+    if new_qos != old_qos:
+        faults.invalid("spec", new_qos, "Pod QOS Class may not change as a result of resizing")
+    for field in ("initContainers", "containers"):
+        for i, (new, was) in enumerate(zip(spec.get(field) or (), before.get(field) or (), strict=False)):
+            at = f"spec.{field}[{i}].resources"
+            sidecar = was.get("restartPolicy") == "Always"
+            if field == "initContainers" and not sidecar:
+                if not semantic_equal(new, was):
+                    faults.forbidden("spec", "resources for non-sidecar init containers are immutable")
+                continue
+            _container_resize(faults, at, new, was)
+            if not semantic_equal(_without_cpu_and_memory(new), _without_cpu_and_memory(was)):
+                suffix = " for sidecar containers" if field == "initContainers" else ""
+                faults.forbidden("spec", f"only cpu and memory resources{suffix} are mutable")
+
+
+def _without_cpu_and_memory(container: Object) -> Object:
+    out = dict(container)
+    resources = dict(out.get("resources") or {})
+    for kind in ("requests", "limits"):
+        values = {k: v for k, v in (resources.get(kind) or {}).items() if k not in ("cpu", "memory")}
+        resources[kind] = values
+    out["resources"] = resources
+    return out
+
+
+def _container_resize(faults: Faults, path: str, container: Object, old: Object) -> None:
+    new_resources, old_resources = container.get("resources") or {}, old.get("resources") or {}
+    for kind in ("requests", "limits"):
+        if set(old_resources.get(kind) or ()) - set(new_resources.get(kind) or ()):
+            faults.forbidden(f"{path}.{kind}", f"resource {kind} cannot be removed")
+    policy = next(
+        (p.get("restartPolicy") for p in container.get("resizePolicy") or () if p.get("resourceName") == "memory"), ""
+    )
+    limit = amount((new_resources.get("limits") or {}).get("memory"))
+    before = amount((old_resources.get("limits") or {}).get("memory"))
+    if policy in ("NotRequired", "", None) and limit is not None and before is None:
+        faults.forbidden(
+            f"{path}.limits[memory]", "memory limits cannot be added unless resizePolicy is RestartContainer"
+        )

@@ -1,0 +1,406 @@
+"""Validation of volumes: exactly one source each, and the rules of every source.
+
+Source of rules and texts: ``pkg/apis/core/validation/validation.go``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pybernetes.api import names
+from pybernetes.api.kinds.amounts import amount, quantity_fault
+from pybernetes.api.kinds.claims import claim_spec
+from pybernetes.api.kinds.faults import Faults, in_range
+from pybernetes.api.kinds.labels import label_selector
+from pybernetes.api.kinds.podspec.containers import (
+    PULL_POLICIES,
+    VOLUME_FIELDS,
+    field_selector,
+    resource_field_selector,
+)
+from pybernetes.api.kinds.podspec.paths import backsteps, descending_path, file_mode, local_path
+from pybernetes.api.meta import Object
+
+ONE_TYPE = "may not specify more than 1 volume type"
+
+
+def volumes(faults: Faults, path: str, items: list[Object], pod_name: str, *, is_pod: bool) -> dict[str, Object]:
+    """Checks ``spec.volumes`` and returns the valid ones by name. `pod_name` is empty inside a template."""
+    found: dict[str, Object] = {}
+    created = {f"{pod_name}-{v.get('name')}" for v in items if v.get("ephemeral") is not None} if pod_name else set()
+    for i, volume in enumerate(items):
+        at, before = f"{path}[{i}]", len(faults)
+        _source(faults, at, volume, pod_name, is_pod)
+        name = volume.get("name") or ""
+        if not name:
+            faults.required(f"{at}.name")
+        else:
+            faults.each(f"{at}.name", name, names.dns_label(name))
+        if name in found:
+            faults.duplicate(f"{at}.name", name)
+        if len(faults) == before:
+            found[name] = volume
+        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if claim in created:
+            faults.invalid(
+                f"{at}.persistentVolumeClaim.claimName",
+                claim,
+                "must not reference a PVC that gets created for an ephemeral volume",
+            )
+    return found
+
+
+def _source(faults: Faults, path: str, volume: Object, pod_name: str, is_pod: bool) -> None:
+    count = 0
+    for kind, check in _SOURCES.items():
+        source = volume.get(kind)
+        if source is None:
+            continue
+        if count:
+            faults.forbidden(f"{path}.{kind}", ONE_TYPE)
+            continue
+        count += 1
+        check(faults, f"{path}.{kind}", source)
+        if kind == "ephemeral" and pod_name and volume.get("name"):
+            claim = f"{pod_name}-{volume['name']}"
+            for message in names.dns_subdomain(claim):
+                faults.invalid(f"{path}.name", volume["name"], f'PVC name "{claim}": {message}')
+        if kind == "image" and is_pod and not source.get("reference"):
+            faults.required(f"{path}.image.reference")
+    if not count:
+        faults.required(path, "must specify a volume type")
+
+
+def requires(*fields: str) -> Callable[[Faults, str, Object], None]:
+    """A check that some fields are set."""
+
+    def check(faults: Faults, path: str, source: Object) -> None:
+        for name in fields:
+            if not source.get(name):
+                faults.required(f"{path}.{name}")
+
+    return check
+
+
+def _empty_dir(faults: Faults, path: str, source: Object) -> None:
+    limit = source.get("sizeLimit")
+    if limit is None:
+        return
+    value = amount(limit)
+    if value is None:
+        faults.invalid(f"{path}.sizeLimit", limit, quantity_fault())
+    elif value < 0:
+        faults.forbidden(f"{path}.sizeLimit", "SizeLimit field must be a valid resource quantity")
+
+
+_HOST_PATH_TYPES = (
+    "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket",
+)  # fmt: skip
+
+
+def host_path(faults: Faults, path: str, source: Object) -> None:
+    if not source.get("path"):
+        faults.required(f"{path}.path")
+        return
+    backsteps(faults, f"{path}.path", source["path"])
+    kind = source.get("type")
+    if kind is not None and kind not in _HOST_PATH_TYPES:
+        faults.not_supported(f"{path}.type", kind, _HOST_PATH_TYPES)
+
+
+def _git_repo(faults: Faults, path: str, source: Object) -> None:
+    if not source.get("repository"):
+        faults.required(f"{path}.repository")
+    descending_path(faults, f"{path}.directory", source.get("directory") or "")
+
+
+def partitioned(name: str) -> Callable[[Faults, str, Object], None]:
+    """A cloud disk, with the field that names it and an optional partition."""
+
+    def check(faults: Faults, path: str, source: Object) -> None:
+        if not source.get(name):
+            faults.required(f"{path}.{name}")
+        partition = source.get("partition") or 0
+        if not 0 <= partition <= 255:
+            faults.invalid(f"{path}.partition", partition, in_range(1, 255))
+
+    return check
+
+
+def _key_to_path(faults: Faults, path: str, item: Object) -> None:
+    if not item.get("key"):
+        faults.required(f"{path}.key")
+    if not item.get("path"):
+        faults.required(f"{path}.path")
+    local_path(faults, f"{path}.path", item.get("path") or "")
+    file_mode(faults, f"{path}.mode", item.get("mode"))
+
+
+def _files(name: str) -> Callable[[Faults, str, Object], None]:
+    """A secret or config map volume: the field that names the object, a mode, and items."""
+
+    def check(faults: Faults, path: str, source: Object) -> None:
+        if not source.get(name):
+            faults.required(f"{path}.{name}")
+        file_mode(faults, f"{path}.defaultMode", source.get("defaultMode"))
+        for i, item in enumerate(source.get("items") or ()):
+            _key_to_path(faults, f"{path}.items[{i}]", item)
+
+    return check
+
+
+def nfs(faults: Faults, path: str, source: Object) -> None:
+    requires("server", "path")(faults, path, source)
+    if not (source.get("path") or "").startswith("/"):
+        faults.invalid(f"{path}.path", source.get("path") or "", "must be an absolute path")
+
+
+_IQN = re.compile(r"iqn\.\d{4}-\d{2}\.([A-Za-z0-9\-.]+)(:[^,;*&$|\s]+)$", re.ASCII)
+_EUI = re.compile(r"eui.[A-Za-z0-9]{16}", re.ASCII)
+_NAA = re.compile(r"naa.[A-Za-z0-9]{32}", re.ASCII)
+
+
+def _iscsi_name(faults: Faults, path: str, name: str) -> None:
+    if not name.startswith(("iqn", "eui", "naa")):
+        faults.invalid(path, name, "must be valid format starting with iqn, eui, or naa")
+        return
+    pattern = {"iqn": _IQN, "eui": _EUI, "naa": _NAA}[name[:3]]
+    if not (pattern.search(name) if pattern is _IQN else pattern.fullmatch(name)):
+        faults.invalid(path, name, "must be valid format")
+
+
+def iscsi(faults: Faults, path: str, source: Object) -> None:
+    if not source.get("targetPortal"):
+        faults.required(f"{path}.targetPortal")
+    if not source.get("iqn"):
+        faults.required(f"{path}.iqn")
+    else:
+        _iscsi_name(faults, f"{path}.iqn", source["iqn"])
+    lun = source.get("lun") or 0
+    if not 0 <= lun <= 255:
+        faults.invalid(f"{path}.lun", lun, in_range(0, 255))
+    if (source.get("chapAuthDiscovery") or source.get("chapAuthSession")) and source.get("secretRef") is None:
+        faults.required(f"{path}.secretRef")
+    if source.get("initiatorName") is not None:
+        _iscsi_name(faults, f"{path}.initiatorname", source["initiatorName"])
+
+
+def fc(faults: Faults, path: str, source: Object) -> None:
+    wwns, wwids, lun = source.get("targetWWNs"), source.get("wwids"), source.get("lun")
+    if not wwns and not wwids:
+        faults.required(f"{path}.targetWWNs", "must specify either targetWWNs or wwids, but not both")
+    if wwns and wwids:
+        faults.invalid(f"{path}.targetWWNs", wwns, "targetWWNs and wwids can not be specified simultaneously")
+    if wwns:
+        if lun is None:
+            faults.required(f"{path}.lun", "lun is required if targetWWNs is specified")
+        elif not 0 <= lun <= 255:
+            faults.invalid(f"{path}.lun", lun, in_range(0, 255))
+
+
+def _flocker(faults: Faults, path: str, source: Object) -> None:
+    name, uid = source.get("datasetName") or "", source.get("datasetUUID")
+    if not name and not uid:
+        faults.required(path, "one of datasetName and datasetUUID is required")
+    if name and uid:
+        faults.invalid(path, "resource", "datasetName and datasetUUID can not be specified simultaneously")
+    if "/" in name:
+        faults.invalid(f"{path}.datasetName", name, "must not contain '/'")
+
+
+def flex(faults: Faults, path: str, source: Object) -> None:
+    if not source.get("driver"):
+        faults.required(f"{path}.driver")
+    for key in source.get("options") or ():
+        domain = "." + key.partition("/")[0].lower()
+        if domain.endswith((".kubernetes.io", ".k8s.io")):
+            faults.invalid(f"{path}.options[{key}]", key, "kubernetes.io and k8s.io namespaces are reserved")
+
+
+def azure_disk(faults: Faults, path: str, source: Object) -> None:
+    requires("diskName", "diskURI")(faults, path, source)
+    for name, supported in (
+        ("cachingMode", ("None", "ReadOnly", "ReadWrite")),
+        ("kind", ("Dedicated", "Managed", "Shared")),
+    ):
+        value = source.get(name)
+        if value is not None and value not in supported:
+            faults.not_supported(f"{path}.{name}", value, supported)
+
+
+def scale_io(faults: Faults, path: str, source: Object) -> None:
+    requires("gateway", "system", "volumeName")(faults, path, source)
+
+
+def csi_inline(faults: Faults, path: str, source: Object) -> None:
+    csi_driver_name(faults, f"{path}.driver", source.get("driver") or "")
+    reference = source.get("nodePublishSecretRef")
+    if reference is not None and not reference.get("name"):
+        faults.required(f"{path}.nodePublishSecretRef.name")
+
+
+def csi_driver_name(faults: Faults, path: str, name: str) -> None:
+    if not name:
+        faults.required(path)
+        return
+    if len(name) > 63:
+        faults.too_long(path, 63)
+    faults.each(path, name, names.dns_subdomain(name.lower()))
+
+
+def _downward_file(faults: Faults, path: str, item: Object) -> None:
+    # Upstream gives no index here: the path is the volume's.
+    if not item.get("path"):
+        faults.required(f"{path}.path")
+    local_path(faults, f"{path}.path", item.get("path") or "")
+    if item.get("fieldRef") is not None:
+        field_selector(faults, f"{path}.fieldRef", item["fieldRef"], VOLUME_FIELDS)
+        if item.get("resourceFieldRef") is not None:
+            faults.invalid(path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously")
+    elif item.get("resourceFieldRef") is not None:
+        resource_field_selector(faults, f"{path}.resourceFieldRef", item["resourceFieldRef"], volume=True)
+    else:
+        faults.required(path, "one of fieldRef and resourceFieldRef is required")
+    file_mode(faults, f"{path}.mode", item.get("mode"))
+
+
+def _downward(faults: Faults, path: str, source: Object) -> None:
+    file_mode(faults, f"{path}.defaultMode", source.get("defaultMode"))
+    for item in source.get("items") or ():
+        _downward_file(faults, path, item)
+
+
+def _projected(faults: Faults, path: str, source: Object) -> None:
+    file_mode(faults, f"{path}.defaultMode", source.get("defaultMode"))
+    seen: set[str] = set()
+
+    def unique(target: str, shown: str) -> None:
+        if target and target in seen:
+            faults.invalid(path, shown, "conflicting duplicate paths")
+        seen.add(target)
+
+    for i, part in enumerate(source.get("sources") or ()):
+        at, count = f"{path}.sources[{i}]", 0
+        for kind in ("secret", "configMap"):
+            files = part.get(kind)
+            if files is None:
+                continue
+            count += 1
+            if not files.get("name"):
+                faults.required(f"{at}.{kind}.name")
+            for j, item in enumerate(files.get("items") or ()):
+                _key_to_path(faults, f"{at}.{kind}.items[{j}]", item)
+                unique(item.get("path") or "", files.get("name") or "")
+        downward = part.get("downwardAPI")
+        if downward is not None:
+            count += 1
+            for item in downward.get("items") or ():
+                _downward_file(faults, f"{at}.downwardAPI", item)
+                unique(item.get("path") or "", item.get("path") or "")
+        token = part.get("serviceAccountToken")
+        if token is not None:
+            count += 1
+            _token(faults, path, f"{at}.serviceAccountToken", token)
+        bundle = part.get("clusterTrustBundle")
+        if bundle is not None:
+            count += 1
+            _trust_bundle(faults, f"{at}.clusterTrustBundle", bundle)
+            unique(bundle.get("path") or "", bundle.get("path") or "")
+        certificate = part.get("podCertificate")
+        if certificate is not None:
+            count += 1
+            _pod_certificate(faults, f"{at}.podCertificate", certificate)
+        if count > 1:
+            faults.forbidden(at, "may not specify more than 1 volume type per source")
+
+
+def _token(faults: Faults, volume_path: str, path: str, token: Object) -> None:
+    seconds = token.get("expirationSeconds") or 0
+    if seconds < 600:
+        faults.invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
+    if seconds > 1 << 32:
+        faults.invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds")
+    if not token.get("path"):
+        faults.required(f"{volume_path}.path")
+    else:
+        local_path(faults, f"{volume_path}.path", token["path"])
+
+
+def _trust_bundle(faults: Faults, path: str, bundle: Object) -> None:
+    name, signer = bundle.get("name"), bundle.get("signerName")
+    if name is not None and signer is not None:
+        faults.invalid(path, bundle, "only one of name and signerName may be used")
+    elif name is not None:
+        if not name:
+            faults.required(f"{path}.name", "must be a valid object name")
+        if bundle.get("labelSelector") is not None:
+            faults.invalid(
+                f"{path}.labelSelector", bundle["labelSelector"], "labelSelector must be unset if name is specified"
+            )
+    elif signer is not None:
+        if not signer:
+            faults.required(f"{path}.signerName", "must be a valid signer name")
+        label_selector(faults, f"{path}.labelSelector", bundle.get("labelSelector"))
+    else:
+        faults.required(path, "either name or signerName must be specified")
+    if not bundle.get("path"):
+        faults.required(f"{path}.path")
+    local_path(faults, f"{path}.path", bundle.get("path") or "")
+
+
+def _pod_certificate(faults: Faults, path: str, certificate: Object) -> None:
+    for name in ("signerName", "keyType"):
+        if not certificate.get(name):
+            faults.required(f"{path}.{name}")
+    for name in ("credentialBundlePath", "keyPath", "certificateChainPath"):
+        if certificate.get(name):
+            local_path(faults, f"{path}.{name}", certificate[name])
+
+
+def _ephemeral(faults: Faults, path: str, source: Object) -> None:
+    template = source.get("volumeClaimTemplate")
+    if template is None:
+        faults.required(f"{path}.volumeClaimTemplate")
+    else:
+        claim_spec(faults, f"{path}.volumeClaimTemplate.spec", template.get("spec") or {})
+
+
+def _image(faults: Faults, path: str, source: Object) -> None:
+    if source.get("pullPolicy") not in PULL_POLICIES:
+        faults.one_of(f"{path}.pullPolicy", source.get("pullPolicy"), PULL_POLICIES)
+
+
+_SOURCES: dict[str, Callable[[Faults, str, Object], None]] = {
+    "emptyDir": _empty_dir,
+    "hostPath": host_path,
+    "gitRepo": _git_repo,
+    "gcePersistentDisk": partitioned("pdName"),
+    "awsElasticBlockStore": partitioned("volumeID"),
+    "secret": _files("secretName"),
+    "nfs": nfs,
+    "iscsi": iscsi,
+    "glusterfs": requires("endpoints", "path"),
+    "flocker": _flocker,
+    "persistentVolumeClaim": requires("claimName"),
+    "rbd": requires("monitors", "image"),
+    "cinder": requires("volumeID"),
+    "cephfs": requires("monitors"),
+    "quobyte": requires("registry", "volume"),
+    "downwardAPI": _downward,
+    "fc": fc,
+    "flexVolume": flex,
+    "configMap": _files("name"),
+    "azureFile": requires("secretName", "shareName"),
+    "vsphereVolume": requires("volumePath"),
+    "photonPersistentDisk": requires("pdID"),
+    "portworxVolume": requires("volumeID"),
+    "azureDisk": azure_disk,
+    "storageos": requires("volumeName"),
+    "projected": _projected,
+    "scaleIO": scale_io,
+    "csi": csi_inline,
+    "ephemeral": _ephemeral,
+    "image": _image,
+}
+"""In the order in which upstream looks at them."""

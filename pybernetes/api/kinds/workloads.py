@@ -1,0 +1,437 @@
+"""ReplicationController, ReplicaSet, Deployment, DaemonSet, StatefulSet, ControllerRevision and PodTemplate.
+
+Source of defaults, rules and texts: ``pkg/apis/apps`` and ``pkg/apis/core``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pybernetes.api import names
+from pybernetes.api.field import FieldError
+from pybernetes.api.kinds import labels
+from pybernetes.api.kinds.equality import semantic_equal
+from pybernetes.api.kinds.faults import Faults
+from pybernetes.api.kinds.podspec.defaults import default_claim_spec, default_template
+from pybernetes.api.kinds.podspec.validation import pod_annotations, pod_template
+from pybernetes.api.kinds.podspec.warnings import pod_warnings
+from pybernetes.api.kinds.rollouts import at_most_all, int_or_percent, is_zero
+from pybernetes.api.kinds.strategy import Strategy
+from pybernetes.api.meta import Object, labels_of, metadata, name_of
+
+REVISION_HISTORY_LIMIT = 10
+PROGRESS_DEADLINE_SECONDS = 600
+SELECTOR_MISMATCH = "`selector` does not match template `labels`"
+
+
+class TemplateStrategy(Strategy):
+    """A kind with ``spec.selector`` and ``spec.template``."""
+
+    has_generation = True
+    #: How the kind's name is spelled in its messages.
+    spoken: ClassVar[str] = ""
+    empty_selector_text: ClassVar[str] = ""
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        default_template(spec.setdefault("template", {}))
+        self.default_spec(spec)
+        if self.initial_status and obj.get("status") is not None:
+            for name, value in self.initial_status.items():
+                obj["status"].setdefault(name, value)
+
+    def default_spec(self, spec: Object) -> None:
+        """The kind's own defaults."""
+
+    def validate_selector(self, faults: Faults, spec: Object) -> None:
+        selector, template = spec.get("selector"), spec.get("template") or {}
+        if selector is None:
+            faults.required("spec.selector")
+        else:
+            labels.label_selector(faults, "spec.selector", selector)
+            if labels.is_empty_selector(selector):
+                faults.invalid("spec.selector", selector, self.empty_selector_text)
+        if not labels.is_empty_selector(selector) and not labels.selector_matches(selector, labels_of(template)):
+            faults.invalid("spec.template.metadata.labels", labels_of(template), SELECTOR_MISMATCH)
+
+    def validate_template(self, faults: Faults, spec: Object) -> None:
+        template = spec.get("template") or {}
+        pod_template(faults, "spec.template", template)
+        self.validate_running_forever(faults, template.get("spec") or {})
+
+    def validate_running_forever(self, faults: Faults, pod: Object) -> None:
+        policy = pod.get("restartPolicy")
+        if policy != "Always":
+            faults.not_supported("spec.template.spec.restartPolicy", policy, ("Always",))
+        if pod.get("activeDeadlineSeconds") is not None:
+            faults.forbidden(
+                "spec.template.spec.activeDeadlineSeconds",
+                f"activeDeadlineSeconds in {self.spoken} is not Supported",
+            )
+
+    def validate_spec(self, faults: Faults, spec: Object) -> None:
+        """The kind's own rules."""
+
+    def validate_create(self, obj: Object) -> list[FieldError]:
+        faults = Faults()
+        self.validate_spec(faults, obj.get("spec") or {})
+        return faults
+
+    def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
+        spec, before = obj.get("spec") or {}, old.get("spec") or {}
+        faults = Faults()
+        # Scaling and metadata are most updates; an unchanged spec has been judged before.
+        if spec != before:
+            self.validate_spec(faults, spec)
+            faults.immutable("spec.selector", spec.get("selector"), before.get("selector"))
+        return faults
+
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        template = (obj.get("spec") or {}).get("template") or {}
+        out: list[str] = []
+        if old is None:
+            messages = names.dns_label(name_of(obj))
+            if messages:
+                out.append(
+                    "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
+                    f"a DNS label is recommended: [{' '.join(messages)}]"
+                )
+        if old is None or not semantic_equal(template, (old.get("spec") or {}).get("template")):
+            out.extend(pod_warnings(template, "spec.template"))
+        return out
+
+
+def default_replicas(spec: Object) -> None:
+    if spec.get("replicas") is None:
+        spec["replicas"] = 1
+
+
+class DeploymentStrategy(TemplateStrategy):
+    initial_status: ClassVar[Object | None] = {}
+    # Deployments are checked with the rules, and words, of the replica sets they become.
+    spoken = "ReplicaSet"
+    empty_selector_text = "empty selector is invalid for deployment"
+
+    def default_spec(self, spec: Object) -> None:
+        default_replicas(spec)
+        strategy = spec.setdefault("strategy", {})
+        if not strategy.get("type"):
+            strategy["type"] = "RollingUpdate"
+        if strategy["type"] == "RollingUpdate":
+            rolling = strategy.setdefault("rollingUpdate", {})
+            for name in ("maxUnavailable", "maxSurge"):
+                if rolling.get(name) is None:
+                    rolling[name] = "25%"
+        if spec.get("revisionHistoryLimit") is None:
+            spec["revisionHistoryLimit"] = REVISION_HISTORY_LIMIT
+        if spec.get("progressDeadlineSeconds") is None:
+            spec["progressDeadlineSeconds"] = PROGRESS_DEADLINE_SECONDS
+
+    def validate_spec(self, faults: Faults, spec: Object) -> None:
+        faults.not_negative("spec.replicas", spec.get("replicas"))
+        self.validate_selector(faults, spec)
+        self.validate_template(faults, spec)
+        self._strategy(faults, spec.get("strategy") or {})
+        faults.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+        faults.not_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+        deadline = spec.get("progressDeadlineSeconds")
+        if deadline is not None:
+            faults.not_negative("spec.progressDeadlineSeconds", deadline)
+            if deadline <= (spec.get("minReadySeconds") or 0):
+                faults.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+
+    def _strategy(self, faults: Faults, strategy: Object) -> None:
+        at, kind, rolling = "spec.strategy", strategy.get("type"), strategy.get("rollingUpdate")
+        if kind == "Recreate":
+            if rolling is not None:
+                faults.forbidden(f"{at}.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
+        elif kind == "RollingUpdate":
+            rolling = rolling or {}
+            unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+            int_or_percent(faults, f"{at}.rollingUpdate.maxUnavailable", unavailable)
+            int_or_percent(faults, f"{at}.rollingUpdate.maxSurge", surge)
+            if is_zero(unavailable) and is_zero(surge):
+                faults.invalid(f"{at}.rollingUpdate.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0")
+            at_most_all(faults, f"{at}.rollingUpdate.maxUnavailable", unavailable)
+        else:
+            faults.not_supported(at, strategy, ("Recreate", "RollingUpdate"))
+
+    def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
+        return replica_status(
+            obj, ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"),
+            ("updatedReplicas", "readyReplicas", "availableReplicas"),
+        )  # fmt: skip
+
+
+def replica_status(obj: Object, counts: tuple[str, ...], at_most_replicas: tuple[str, ...]) -> Faults:
+    """A status' counts: not negative, and no part greater than the whole."""
+    faults = Faults()
+    status = obj.get("status") or {}
+    total = status.get("replicas") or 0
+    for name in (*counts, "observedGeneration"):
+        faults.not_negative(f"status.{name}", status.get(name))
+    for name in at_most_replicas:
+        if (status.get(name) or 0) > total:
+            faults.invalid(f"status.{name}", status[name], "cannot be greater than status.replicas")
+    available, ready = status.get("availableReplicas") or 0, status.get("readyReplicas") or 0
+    if available > ready:
+        faults.invalid("status.availableReplicas", available, "cannot be greater than readyReplicas")
+    return faults
+
+
+_REPLICA_COUNTS = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+
+
+class ReplicaSetStrategy(TemplateStrategy):
+    initial_status: ClassVar[Object | None] = {"replicas": 0}
+    spoken = "ReplicaSet"
+    empty_selector_text = "empty selector is invalid for deployment"
+
+    def default_spec(self, spec: Object) -> None:
+        default_replicas(spec)
+
+    def validate_spec(self, faults: Faults, spec: Object) -> None:
+        faults.not_negative("spec.replicas", spec.get("replicas"))
+        faults.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+        self.validate_selector(faults, spec)
+        self.validate_template(faults, spec)
+
+    def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
+        return replica_status(obj, _REPLICA_COUNTS, _REPLICA_COUNTS[1:])
+
+    def selectable_fields(self, obj: Object) -> dict[str, str]:
+        fields = super().selectable_fields(obj)
+        fields["status.replicas"] = str((obj.get("status") or {}).get("replicas") or 0)
+        return fields
+
+
+class ReplicationControllerStrategy(TemplateStrategy):
+    initial_status: ClassVar[Object | None] = {"replicas": 0}
+    spoken = "ReplicationController"
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        template = spec.get("template")
+        if template is not None:
+            default_template(template)
+            template_labels = labels_of(template)
+            if template_labels:
+                if not spec.get("selector"):
+                    spec["selector"] = dict(template_labels)
+                if not labels_of(obj):
+                    obj.setdefault("metadata", {})["labels"] = dict(template_labels)
+        default_replicas(spec)
+        if obj.get("status") is not None:
+            obj["status"].setdefault("replicas", 0)
+
+    def validate_spec(self, faults: Faults, spec: Object) -> None:
+        faults.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+        selector, template = spec.get("selector"), spec.get("template")
+        if not selector:
+            faults.required("spec.selector")
+        faults.not_negative("spec.replicas", spec.get("replicas"))
+        if template is None:
+            faults.required("spec.template")
+            return
+        have = labels_of(template)
+        if selector and any(have.get(k) != v for k, v in selector.items()):
+            faults.invalid("spec.template.metadata.labels", have, SELECTOR_MISMATCH)
+        self.validate_template(faults, spec)
+
+    def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
+        # A replication controller's selector may change.
+        return self.validate_create(obj)
+
+    def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
+        return replica_status(obj, _REPLICA_COUNTS, _REPLICA_COUNTS[1:])
+
+    def selectable_fields(self, obj: Object) -> dict[str, str]:
+        fields = super().selectable_fields(obj)
+        fields["status.replicas"] = str((obj.get("status") or {}).get("replicas") or 0)
+        return fields
+
+
+class DaemonSetStrategy(TemplateStrategy):
+    initial_status: ClassVar[Object | None] = {
+        "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0
+    }  # fmt: skip
+    spoken = "DaemonSet"
+    empty_selector_text = "empty selector is invalid for daemonset"
+
+    def default_spec(self, spec: Object) -> None:
+        strategy = spec.setdefault("updateStrategy", {})
+        if not strategy.get("type"):
+            strategy["type"] = "RollingUpdate"
+        if strategy["type"] == "RollingUpdate":
+            rolling = strategy.setdefault("rollingUpdate", {})
+            if rolling.get("maxUnavailable") is None:
+                rolling["maxUnavailable"] = 1
+            if rolling.get("maxSurge") is None:
+                rolling["maxSurge"] = 0
+        if spec.get("revisionHistoryLimit") is None:
+            spec["revisionHistoryLimit"] = REVISION_HISTORY_LIMIT
+
+    def validate_spec(self, faults: Faults, spec: Object) -> None:
+        self.validate_selector(faults, spec)
+        self.validate_template(faults, spec)
+        faults.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+        strategy = spec.get("updateStrategy") or {}
+        at, kind = "spec.updateStrategy", strategy.get("type")
+        if kind == "RollingUpdate":
+            self._rolling(faults, f"{at}.rollingUpdate", strategy.get("rollingUpdate"))
+        elif kind != "OnDelete":
+            faults.not_supported(at, strategy, ("RollingUpdate", "OnDelete"))
+        faults.not_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+
+    @staticmethod
+    def _rolling(faults: Faults, path: str, rolling: Object | None) -> None:
+        if rolling is None:
+            faults.required(path)
+            return
+        unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+        for name, value in (("maxUnavailable", unavailable), ("maxSurge", surge)):
+            int_or_percent(faults, f"{path}.{name}", value)
+            at_most_all(faults, f"{path}.{name}", value)
+        if not is_zero(unavailable) and not is_zero(surge):
+            faults.invalid(f"{path}.maxSurge", surge, "may not be set when maxUnavailable is non-zero")
+        elif is_zero(unavailable) and is_zero(surge):
+            faults.required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0")
+
+
+_STATEFUL_MUTABLE = (
+    "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
+)  # fmt: skip
+
+
+class StatefulSetStrategy(TemplateStrategy):
+    initial_status: ClassVar[Object | None] = {"replicas": 0, "availableReplicas": 0}
+    spoken = "StatefulSet"
+    empty_selector_text = "empty selector is invalid for statefulset"
+
+    def validate_name(self, name: str, *, prefix: bool) -> list[str]:
+        return names.dns_label(name, prefix=prefix)
+
+    def default_spec(self, spec: Object) -> None:
+        default_replicas(spec)
+        if not spec.get("podManagementPolicy"):
+            spec["podManagementPolicy"] = "OrderedReady"
+        strategy = spec.setdefault("updateStrategy", {})
+        if not strategy.get("type"):
+            strategy["type"] = "RollingUpdate"
+            # Upstream defaults the partition only together with the type, then again for an empty rollingUpdate.
+            strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+        elif strategy.get("rollingUpdate") is not None and strategy["type"] == "RollingUpdate":
+            strategy["rollingUpdate"].setdefault("partition", 0)
+        policy = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
+        for name in ("whenDeleted", "whenScaled"):
+            if not policy.get(name):
+                policy[name] = "Retain"
+        if spec.get("revisionHistoryLimit") is None:
+            spec["revisionHistoryLimit"] = REVISION_HISTORY_LIMIT
+        for claim in spec.get("volumeClaimTemplates") or ():
+            claim["apiVersion"], claim["kind"] = "v1", "PersistentVolumeClaim"
+            claim.setdefault("metadata", {})
+            default_claim_spec(claim.setdefault("spec", {}))
+            claim.setdefault("status", {}).setdefault("phase", "Pending")
+
+    def validate_spec(self, faults: Faults, spec: Object) -> None:
+        policy = spec.get("podManagementPolicy")
+        if not policy:
+            faults.required("spec.podManagementPolicy")
+        elif policy not in ("OrderedReady", "Parallel"):
+            faults.invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'")
+        self._update_strategy(faults, spec.get("updateStrategy") or {})
+        for name in ("whenDeleted", "whenScaled"):
+            value = (spec.get("persistentVolumeClaimRetentionPolicy") or {}).get(name)
+            if value not in ("Retain", "Delete"):
+                faults.not_supported(
+                    f"spec.persistentVolumeClaimRetentionPolicy.{name}", value or "", ("Retain", "Delete")
+                )
+        faults.not_negative("spec.replicas", spec.get("replicas"))
+        faults.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+        faults.not_negative("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
+        self.validate_selector(faults, spec)
+        # The pods' volumes come partly from the claim templates, so upstream leaves the pod spec itself to the
+        # creation of the pods.
+        template = spec.get("template") or {}
+        meta = metadata(template)
+        labels.label_map(faults, "spec.template.labels", meta.get("labels"))
+        labels.annotation_map(faults, "spec.template.annotations", meta.get("annotations"))
+        pod_annotations(faults, "spec.template.annotations", meta.get("annotations"), template.get("spec") or {})
+        self.validate_running_forever(faults, template.get("spec") or {})
+
+    @staticmethod
+    def _update_strategy(faults: Faults, strategy: Object) -> None:
+        at, kind, rolling = "spec.updateStrategy", strategy.get("type"), strategy.get("rollingUpdate")
+        if not kind:
+            faults.required(at)
+        elif kind == "OnDelete":
+            if rolling is not None:
+                faults.invalid(f"{at}.rollingUpdate", rolling, "only allowed for updateStrategy 'RollingUpdate'")
+        elif kind == "RollingUpdate":
+            faults.not_negative(f"{at}.rollingUpdate.partition", (rolling or {}).get("partition"))
+            unavailable = (rolling or {}).get("maxUnavailable")
+            if unavailable is not None:
+                where = f"{at}.rollingUpdate.maxUnavailable"
+                int_or_percent(faults, where, unavailable)
+                at_most_all(faults, where, unavailable)
+                if is_zero(unavailable):
+                    faults.invalid(where, unavailable, "cannot be 0")
+        else:
+            faults.invalid(at, strategy, "must be 'RollingUpdate' or 'OnDelete'")
+
+    def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
+        spec, before = obj.get("spec") or {}, old.get("spec") or {}
+        faults = Faults()
+        if spec == before:
+            return faults
+        self.validate_spec(faults, spec)
+        fixed = [{k: v for k, v in s.items() if k not in _STATEFUL_MUTABLE} for s in (spec, before)]
+        if not semantic_equal(*fixed):
+            faults.forbidden(
+                "spec",
+                "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+                "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
+                "'minReadySeconds' are forbidden",
+            )
+        return faults
+
+    def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
+        counts = ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
+        return replica_status(obj, counts, counts[1:])
+
+
+class ControllerRevisionStrategy(Strategy):
+    def default(self, obj: Object) -> None:
+        obj.setdefault("revision", 0)
+
+    def validate_create(self, obj: Object) -> list[FieldError]:
+        faults = Faults()
+        if obj.get("data") is None:
+            faults.required("data", "data is mandatory")
+        faults.not_negative("revision", obj.get("revision"))
+        return faults
+
+    def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
+        faults = Faults(self.validate_create(obj))
+        faults.immutable("data", obj.get("data"), old.get("data"))
+        return faults
+
+
+class PodTemplateStrategy(Strategy):
+    has_generation = True
+
+    def default(self, obj: Object) -> None:
+        default_template(obj.setdefault("template", {}))
+
+    def raises_generation(self, obj: Object, old: Object) -> bool:
+        return not semantic_equal(obj.get("template"), old.get("template"))
+
+    def validate_create(self, obj: Object) -> list[FieldError]:
+        faults = Faults()
+        pod_template(faults, "template", obj.get("template") or {})
+        return faults
+
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        return pod_warnings(obj.get("template") or {}, "template")
