@@ -111,3 +111,7 @@ def _report(error: Exception, arguments: list[str] | None) -> int:
     if hint:
         click.echo(f"  {hint}", err=True)
     return code
+
+
+if __name__ == "__main__":
+    main()
