@@ -1,0 +1,5 @@
+"""Patches of objects: JSON Patch (`json_patch`), JSON Merge Patch (`merge`) and strategic merge patch (`strategic`).
+
+All are pure: the live object is shared with caches and stays as it is; the result is a new object, not yet checked
+against its type (`pybernetes.api.schema.decode.decode_patched` does that).
+"""

@@ -1,0 +1,286 @@
+"""Strategic merge patch: lists merge by the keys that their types declare, and directives say what cannot be said by
+values: ``$patch: replace|delete|merge``, ``$retainKeys``, ``$deleteFromPrimitiveList/x``, ``$setElementOrder/x``.
+
+Order of a merged list: ``$setElementOrder`` before the patch's own order before the live one's.
+Source: the Kubernetes API conventions and ``k8s.io/apimachinery/pkg/util/strategicpatch``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pybernetes.api.errors import BadRequest, Invalid
+from pybernetes.api.meta import Object, clone
+from pybernetes.api.patch.json_patch import REJECTED
+from pybernetes.api.schema.nodes import ANY, Field, ListNode, MapNode, Node, ObjectNode, UnionNode
+
+_PATCH = "$patch"
+_RETAIN_KEYS = "$retainKeys"
+_DELETE = "$deleteFromPrimitiveList"
+_ORDER = "$setElementOrder"
+
+_BAD_PRIMITIVE_LIST = "invalid patch format of primitive list"
+_BAD_RETAIN_KEYS = "invalid patch format of retainKeys"
+_BAD_ORDER = "invalid patch format of setElementOrder list"
+_LISTS_OF_LISTS = "lists of lists are not supported"
+
+
+def _go(value: Any) -> str:
+    """A value as Go's ``%v`` prints it."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{k}:{_go(v)}" for k, v in sorted(value.items())) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(_go(v) for v in value) + "]"
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _no_merge_key(item: Any, key: str) -> BadRequest:
+    return BadRequest(f"map: {_go(item)} does not contain declared merge key: {key}")
+
+
+def _key_of(item: Any, merge_key: str) -> Any:
+    """What identifies a list's item: its merge key's value, or the item itself in a list of scalars."""
+    if not merge_key:
+        return item
+    if not isinstance(item, dict):
+        raise BadRequest(f"expected a map in a list that merges by {merge_key}, but received {_go(item)}")
+    if merge_key not in item:
+        raise _no_merge_key(item, merge_key)
+    return item[merge_key]
+
+
+def _same(a: Any, b: Any) -> bool:
+    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+
+
+def _position(keys: list[Any], key: Any) -> int:
+    return next((i for i, k in enumerate(keys) if _same(k, key)), -1)
+
+
+# ---- what a patch says about a place where nothing is yet -------------------------------------------------------
+
+
+def _is_directive(key: str) -> bool:
+    return key in (_PATCH, _RETAIN_KEYS) or key.startswith((_DELETE + "/", _ORDER + "/"))
+
+
+def _plain(value: Any) -> Any:
+    """A patch's value without directives and nulls."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if v is not None and not _is_directive(k)}
+    if isinstance(value, list):
+        return [
+            _plain(v)
+            for v in value
+            if not (isinstance(v, dict) and (v.get(_PATCH) == "delete" or v.keys() == {_PATCH}))
+        ]
+    return value
+
+
+# ---- maps -------------------------------------------------------------------------------------------------------
+
+
+def _field(node: Node, key: str) -> tuple[Node, frozenset[str]]:
+    """(type, patch strategies) of a map's member."""
+    if isinstance(node, UnionNode):
+        node = node.object
+    if isinstance(node, ObjectNode):
+        field: Field | None = node.fields.get(key)
+        return (field.node, field.patch_strategies) if field else (ANY, frozenset())
+    return (node.values if isinstance(node, MapNode) else ANY), frozenset()
+
+
+def _retain_keys(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    keys = patch.get(_RETAIN_KEYS)
+    if keys is None:
+        return
+    if not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
+        raise BadRequest(_BAD_RETAIN_KEYS)
+    kept = set(keys)
+    for key, value in patch.items():
+        if value is not None and not _is_directive(key) and key not in kept:
+            raise BadRequest(_BAD_RETAIN_KEYS)
+    for key in [k for k in target if k not in kept]:
+        del target[key]
+
+
+def _merge_map(target: dict[str, Any], patch: dict[str, Any], node: Node) -> dict[str, Any]:
+    """`target`, which is private, with the patch merged in."""
+    directive = patch.get(_PATCH)
+    if directive == "replace":
+        return _plain(patch)  # type: ignore[no-any-return]
+    if directive == "delete":
+        return {}
+    if directive not in (None, "merge"):
+        raise BadRequest(f"unknown patch type: {_go(directive)} in map: {_go(patch)}")
+    _retain_keys(target, patch)
+    ordered = _orders(target, patch, node)
+    for key, value in patch.items():
+        if key in (_PATCH, _RETAIN_KEYS) or key in ordered or key.startswith(_ORDER + "/"):
+            continue
+        if key.startswith(_DELETE):
+            _delete_items(target, key, value)
+        elif value is None:
+            target.pop(key, None)
+        elif key not in target or type(target[key]) is not type(value):
+            target[key] = _plain(value)
+        else:
+            below, strategies = _field(node, key)
+            target[key] = _merge_value(target[key], value, below, strategies)
+    return target
+
+
+def _merge_value(live: Any, value: Any, node: Node, strategies: frozenset[str]) -> Any:
+    """The merge of two values of one Python type."""
+    if isinstance(value, dict):
+        return _plain(value) if "replace" in strategies else _merge_map(live, value, node)
+    if isinstance(value, list):
+        if isinstance(node, ListNode) and "merge" in node.patch_strategies:
+            return _merge_list(live, value, node)
+        return _plain(value)
+    return value
+
+
+def _delete_items(target: dict[str, Any], directive: str, value: Any) -> None:
+    key = directive.removeprefix(_DELETE + "/")
+    if key == directive or not isinstance(value, list):
+        raise BadRequest(_BAD_PRIMITIVE_LIST)
+    live = target.get(key)
+    if isinstance(live, list):
+        target[key] = [v for v in live if _position(value, v) < 0]
+
+
+# ---- lists ------------------------------------------------------------------------------------------------------
+
+
+def _check_items(*lists: list[Any]) -> bool:
+    """Whether the items are maps. Raises where they are lists, or of several kinds."""
+    kinds = {dict if isinstance(v, dict) else list if isinstance(v, list) else type(v) for one in lists for v in one}
+    if list in kinds:
+        raise Invalid(REJECTED) from ValueError(_LISTS_OF_LISTS)
+    if len(kinds) > 1 and not kinds <= {int, float}:
+        raise BadRequest(f"list element types are not identical: {_go(list(lists))}")
+    return kinds == {dict}
+
+
+def _merge_list(live: list[Any], patch: list[Any], node: ListNode) -> list[Any]:
+    if not live and not patch:
+        return live
+    if not _check_items(live, patch):
+        merged = list(live)
+        for item in patch:
+            if _position(merged, item) < 0:
+                merged.append(item)
+        return _arrange(merged, patch, live, lambda item: item)
+    merge_key = node.merge_key
+    if not merge_key:
+        raise BadRequest("cannot merge lists without merge key for type struct")
+
+    replace = False
+    plain: list[dict[str, Any]] = []
+    for item in patch:
+        directive = item.get(_PATCH)
+        if directive is None:
+            plain.append(item)
+        elif directive == "delete":
+            gone = _key_of(item, merge_key)
+            live = [v for v in live if not _same(_key_of(v, merge_key), gone)]
+        elif directive == "replace":
+            replace = True
+        elif directive == "merge":
+            raise BadRequest("merging lists cannot yet be specified in the patch")
+        else:
+            raise BadRequest(f"unknown patch type: {_go(directive)} in map: {_go(item)}")
+    if replace:
+        return [_plain(item) for item in plain]
+
+    merged = list(live)
+    keys = [_key_of(item, merge_key) for item in merged]
+    for item in plain:
+        at = _position(keys, _key_of(item, merge_key))
+        if at < 0:
+            merged.append(_plain(item))
+            keys.append(item[merge_key])
+        else:
+            merged[at] = _merge_map(merged[at], item, node.items)
+    return _arrange(merged, plain, live, lambda item: _key_of(item, merge_key))
+
+
+def _arrange(items: list[Any], first: list[Any], second: list[Any], key: Callable[[Any], Any]) -> list[Any]:
+    """The items in order: those that `first` names in its order; others, in the order of `second`, go before the next
+    of those wherever `second` has them before it."""
+    first_keys, second_keys = [key(v) for v in first], [key(v) for v in second]
+    named = [(v, key(v)) for v in items if _position(first_keys, key(v)) >= 0]
+    named.sort(key=lambda pair: _position(first_keys, pair[1]))
+    others = [(v, key(v)) for v in items if _position(first_keys, key(v)) < 0]
+    others.sort(key=lambda pair: _position(second_keys, pair[1]))
+    out: list[Any] = []
+    i = 0
+    for value, value_key in named:
+        place = _position(second_keys, value_key)
+        while i < len(others) and 0 <= _position(second_keys, others[i][1]) < place:
+            out.append(others[i][0])
+            i += 1
+        out.append(value)
+    return out + [value for value, _ in others[i:]]
+
+
+def _orders(target: dict[str, Any], patch: dict[str, Any], node: Node) -> set[str]:
+    """Merges the lists that a ``$setElementOrder`` goes with, and returns their names."""
+    done: set[str] = set()
+    for directive, order in patch.items():
+        if not directive.startswith(_ORDER):
+            continue
+        key = directive.removeprefix(_ORDER + "/")
+        live, changes = target.get(key), patch.get(key)
+        if key == directive or not all(isinstance(v, (list, type(None))) for v in (order, live, changes)):
+            raise BadRequest(_BAD_ORDER)
+        order = order or []
+        if changes is None and (live is None or key in patch):
+            continue  # nothing to order, or the list is to be deleted
+        below, _ = _field(node, key)
+        merge_key = below.merge_key if isinstance(below, ListNode) else ""
+        _check_order(changes or [], order, merge_key)
+        if live is None or not (isinstance(below, ListNode) and "merge" in below.patch_strategies):
+            merged = _plain(changes) if changes is not None else live
+        else:
+            merged = _merge_list(live, changes, below) if changes is not None else live
+        assert merged is not None
+        target[key] = _arrange(merged, order, live or [], lambda item, k=merge_key: _key_of(item, k))  # type: ignore[misc]
+        done.add(key)
+    return done
+
+
+def _check_order(changes: list[Any], order: list[Any], merge_key: str) -> None:
+    """The patch's items must stand in `order`, in the same sequence."""
+    if not order or not changes:
+        return
+    wanted = [_key_of(v, merge_key) for v in order]
+    at = 0
+    for item in changes:
+        if isinstance(item, dict) and _PATCH in item:
+            continue
+        key = _key_of(item, merge_key)
+        while at < len(wanted) and not _same(wanted[at], key):
+            at += 1
+        if at == len(wanted):
+            raise BadRequest(f"The order in patch list:\n{_go(changes)}\n doesn't match {_ORDER} list:\n{_go(order)}\n")
+        at += 1
+
+
+def apply(obj: Object, patch: Any, node: ObjectNode) -> Object:
+    """The object with the patch merged in by its type's rules.
+
+    Raises `BadRequest` for a malformed patch, `Invalid` (422) for lists of lists.
+    """
+    if patch is None:
+        patch = {}
+    if not isinstance(patch, dict):
+        raise BadRequest(
+            f"json: cannot unmarshal {'array' if isinstance(patch, list) else 'string'} "
+            "into Go value of type map[string]interface {}"
+        )
+    return _merge_map(clone(obj), patch, node)
