@@ -144,7 +144,7 @@ def choose_container(pod: Object, name: str) -> str:
         if name not in everything:
             raise errors.BadRequest(f"container {name} is not valid for pod {pod_name}")
         return name
-    containers = spec.get("containers") or ()
+    containers = list(spec.get("containers") or ())
     if len(containers) == 1:
         return str(containers[0].get("name"))
     if not containers:

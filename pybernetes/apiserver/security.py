@@ -6,8 +6,7 @@ request pipeline in one `Security`. `close` ends their subscriptions and connect
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +16,7 @@ from pybernetes.apiserver.admission.registry import Context, make_plugins
 from pybernetes.apiserver.authentication import RequestAuthenticator
 from pybernetes.apiserver.authorization import AlwaysAllow, AuthorizerChain
 from pybernetes.apiserver.bootstrap import APISERVER_USER
+from pybernetes.apiserver.connect import PodConnections
 from pybernetes.apiserver.interfaces import (
     AdmissionPlugin,
     Authorizer,
@@ -25,24 +25,23 @@ from pybernetes.apiserver.interfaces import (
     ObjectHandler,
     ObservableReader,
 )
+from pybernetes.apiserver.kubelets import KubeletTransport
 from pybernetes.apiserver.node_authorizer import NodeAuthorizer
 from pybernetes.apiserver.pki import ClusterPKI
+from pybernetes.apiserver.proxy import Proxies
 from pybernetes.apiserver.rbac import RBACAuthorizer
 from pybernetes.apiserver.reviews import Reviews
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER, ServiceAccountTokens, TokenRequests
+from pybernetes.apiserver.tunnel import SocketFactory
 from pybernetes.client.interface import Client
 from pybernetes.lib.clock import Clock, SystemClock
-
-Dial = Callable[[str, int], Awaitable[socket.socket]]
-"""Connects to (host, port) from where nodes and pods can be reached; a connected, non-blocking TCP socket. Raises
-OSError."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecurityConfig:
     pki: ClusterPKI
-    dial: Dial | None = None
-    """None for connections from the server's own network namespace."""
+    socket_factory: SocketFactory | None = None
+    """Makes the sockets of connections to kubelets, pods and services; None for the server's own network namespace."""
     authorization_mode: Literal["RBAC", "AlwaysAllow"] = "RBAC"
     anonymous: bool = True
     """Whether requests without credentials pass as system:anonymous."""
@@ -70,9 +69,12 @@ class Security:
     jwks: Object
     """Served at /openid/v1/jwks as application/jwk-set+json."""
     tokens: ServiceAccountTokens
+    transport: KubeletTransport
     closers: tuple[Callable[[], None], ...]
 
     async def close(self) -> None:
+        """Ends subscriptions and connections; tunnels under way end with the requests they belong to."""
+        await self.transport.close()
         for close in self.closers:
             close()
 
@@ -91,6 +93,7 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
     authenticator = RequestAuthenticator(tokens, authorizer, clock, static_tokens=config.static_tokens)
     client = client_for(APISERVER_USER)
     plugins = make_plugins(Context(reader, client_for, client, authorizer, rbac, clock), config.disabled_plugins)
+    transport = KubeletTransport(config.pki.kubelet_client_context(), config.socket_factory)
     token_requests = TokenRequests(tokens, reader, clock)
     object_handlers: dict[HandlerKey, ObjectHandler] = {
         **Reviews(tokens, authorizer, rbac, clock).handlers(),
@@ -103,9 +106,13 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
         rbac=rbac,
         admission=plugins,
         object_handlers=object_handlers,
-        connect_handlers={},
+        connect_handlers={
+            **PodConnections(reader, transport).handlers(),
+            **Proxies(reader, transport).handlers(),
+        },
         openid_configuration=tokens.openid_configuration(),
         jwks=tokens.jwks(),
         tokens=tokens,
+        transport=transport,
         closers=(rbac.close, node.close),
     )
