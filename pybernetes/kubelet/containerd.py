@@ -20,6 +20,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -189,25 +190,45 @@ def _write(path: Path, content: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Identity:
-    """A process that can be told from a later one with the same number."""
+class _Record:
+    """What is written down of a containerd, for a later supervisor to know it by."""
 
     pid: int
     start_ticks: int
+    """With the pid, this tells the process from a later one with the same number."""
     network_namespace: int
     """The inode."""
 
     @classmethod
-    def of(cls, pid: int) -> _Identity | None:
-        """None where there is no such process (any more)."""
+    def read(cls, path: Path) -> _Record | None:
         try:
-            # The second field, the program's name in parentheses, may hold anything.
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            if fields[0] in ("Z", "X"):
-                return None
-            return cls(pid, int(fields[19]), os.stat(f"/proc/{pid}/ns/net").st_ino)
-        except (OSError, IndexError):
+            return cls(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
             return None
+
+    def write(self, path: Path) -> None:
+        _write(path, json.dumps({name: getattr(self, name) for name in self.__slots__}))
+
+    @property
+    def is_running(self) -> bool:
+        return _start_ticks(self.pid) == self.start_ticks
+
+    @property
+    def is_in_its_namespace(self) -> bool:
+        try:
+            return os.stat(f"/proc/{self.pid}/ns/net").st_ino == self.network_namespace
+        except OSError:
+            return False
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since the machine did; None where it is not (or no longer) there."""
+    try:
+        # The second field, the program's name in parentheses, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in ("Z", "X") else int(fields[19])
+    except (OSError, IndexError):
+        return None
 
 
 class _Process:
@@ -439,15 +460,16 @@ class ContainerdSupervisor:
 
     async def _adopt(self, *, config_changed: bool) -> bool:
         """Takes over a containerd of our directories that still runs as we would start it; ends one that does not."""
-        try:
-            recorded = _Identity(**json.loads(self._pid_path.read_text()))
-        except (OSError, ValueError, TypeError):
-            return False
-        if _Identity.of(recorded.pid) != recorded:
+        recorded = _Record.read(self._pid_path)
+        if recorded is None or not recorded.is_running:
             return False
         self._process = _Process(recorded.pid, None)
         self._running_since = time.monotonic()
-        if not config_changed and recorded.network_namespace == self._wanted_namespace():
+        if (
+            not config_changed
+            and recorded.network_namespace == self._wanted_namespace()
+            and recorded.is_in_its_namespace
+        ):
             try:
                 await self._wait_for_cri()
                 log.info("adopted containerd", pid=recorded.pid)
@@ -476,14 +498,13 @@ class ContainerdSupervisor:
             child = self._launch(command, {"NOTIFY_SOCKET": str(notice.path)})
             self._process = _Process(child.pid, child)
             self._running_since = time.monotonic()
+            # Before anything can interrupt this: from here on a later supervisor must find it.
+            _Record(child.pid, _start_ticks(child.pid) or 0, self._wanted_namespace()).write(self._pid_path)
             for directory in self._cgroup_directories:
                 (directory / "cgroup.procs").write_text(str(child.pid))
             await self._unless_it_ends(notice.ready.wait())
         finally:
             notice.close()
-        identity = _Identity.of(child.pid)
-        if identity is not None:
-            _write(self._pid_path, json.dumps({name: getattr(identity, name) for name in _Identity.__slots__}))
         await self._wait_for_cri()
 
     def _launch(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -584,35 +605,33 @@ async def import_image(
     whole names when CRI knows them. `names` are further names for an archive of one image, and the only ones for an
     archive that names none. Raises `ContainerdError`. Cancelled, it may have imported."""
     try:
-        expected = await asyncio.to_thread(oci.archive_names, archive)
+        stated = await asyncio.to_thread(oci.archive_names, archive)
         wanted = [oci.normalize_name(name) for name in names]
     except (oci.ArchiveError, ValueError) as error:
         raise ContainerdError(str(error)) from error
-    if not expected and not wanted:
+    everything = list(dict.fromkeys([*stated.names, *wanted]))
+    if not everything:
         raise ContainerdError(f"{archive} names no image: say which name it is to have")
     try:
         async with asyncio.timeout(deadline_seconds):
-            output = await _ctr(socket_path, "images", "import", "--snapshotter", snapshotter, str(archive))
-            found = [line.split()[1] for line in output.splitlines() if line.startswith("unpacking ")]
-            for image in found:
-                if image.startswith("import-"):
-                    # The archive gave a name that is not containerd's own annotation; ctr puts a date before it.
-                    stated = image.partition(":")[2]
-                    targets = wanted if stated in ("", "latest") or not expected else [oci.normalize_name(stated)]
-                    await _tag(socket_path, image, targets)
-                    await _ctr(socket_path, "images", "rm", image)
-            if wanted and expected:
-                await _tag(socket_path, expected[0], [name for name in wanted if name not in expected])
-            everything = list(dict.fromkeys([*expected, *wanted]))
+            if stated.complete and not wanted:
+                await _import(socket_path, archive, snapshotter)
+            else:
+                # ctr would make up names, and CRI would remember them after they are gone.
+                with tempfile.TemporaryDirectory(prefix="import-", dir=socket_path.parent) as directory:
+                    renamed = Path(directory) / "image.tar"
+                    await asyncio.to_thread(oci.rename_archive, archive, renamed, everything)
+                    await _import(socket_path, renamed, snapshotter)
             await _until_known(socket_path, everything)
             return everything
+    except oci.ArchiveError as error:
+        raise ContainerdError(str(error)) from error
     except TimeoutError:
         raise ContainerdError(f"importing {archive} took longer than {deadline_seconds:g} s") from None
 
 
-async def _tag(socket_path: Path, image: str, names: Sequence[str]) -> None:
-    if names:
-        await _ctr(socket_path, "images", "tag", "--force", image, *names)
+async def _import(socket_path: Path, archive: Path, snapshotter: str) -> None:
+    await _ctr(socket_path, "images", "import", "--snapshotter", snapshotter, str(archive))
 
 
 async def _ctr(socket_path: Path, *arguments: str) -> str:

@@ -15,7 +15,8 @@ import platform
 import stat
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -266,36 +267,90 @@ def _add_json(tar: tarfile.TarFile, media_type: str, document: Any) -> dict[str,
     return {"mediaType": media_type, "digest": digest, "size": size}
 
 
-def archive_names(path: Path) -> list[str]:
-    """The whole names of the images in an archive, of OCI's or of Docker's kind; empty where it names none. Raises
-    `ArchiveError` where the file is no image archive."""
+@dataclass(frozen=True, slots=True)
+class ArchiveNames:
+    names: list[str]
+    """Whole names of the images in an archive."""
+    complete: bool
+    """Whether the archive itself says each of them in full, where containerd looks for it."""
+
+
+def archive_names(path: Path) -> ArchiveNames:
+    """What an archive of OCI's or of Docker's kind calls its images. Raises `ArchiveError` where the file is no image
+    archive."""
+    with _reading(path) as tar:
+        for member in tar:
+            name = _plain(member)
+            if name in _INDEXES:
+                found = _INDEXES[name](_load(tar, member))
+                if found:
+                    return ArchiveNames(
+                        [normalize_name(n) for n, _ in found],
+                        all(annotated for _, annotated in found),
+                    )
+                if name == "index.json":
+                    return ArchiveNames([], False)
+    return ArchiveNames([], False)
+
+
+def rename_archive(path: Path, target: Path, names: Sequence[str]) -> None:
+    """Copies an archive of one image under other names. Raises `ArchiveError`."""
+    full_names = [normalize_name(name) for name in names]
+    with _reading(path) as tar, tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as out:
+        for member in tar:
+            name = _plain(member)
+            if name in _INDEXES:
+                document = _load(tar, member)
+                entries = document if name == "manifest.json" else document.get("manifests") or []
+                if len({entry.get("digest") or entry.get("Config") for entry in entries}) != 1:
+                    raise ArchiveError(f"{path}: cannot name it {names[0]}: it does not hold exactly one image")
+                if name == "manifest.json":
+                    document = [{**entries[0], "RepoTags": full_names}]
+                else:
+                    document["manifests"] = [
+                        {**entries[0], "annotations": {CONTAINERD_NAME: n, REF_NAME: n}} for n in full_names
+                    ]
+                content, member.size = _encoded(document)
+                out.addfile(member, content)
+            else:
+                out.addfile(member, tar.extractfile(member) if member.isreg() else None)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(path) as tar:
-            for member in tar:
-                name = member.name.removeprefix("./")
-                if name not in ("index.json", "manifest.json"):
-                    continue
-                content = tar.extractfile(member)
-                if content is None or member.size > _JSON_LIMIT_BYTES:
-                    raise ArchiveError(f"{path}: {name} is not a plain file of reasonable size")
-                document = json.load(content)
-                found = _docker_names(document) if name == "manifest.json" else _oci_names(document)
-                return [normalize_name(n) for n in found]
+            if not any(_plain(member) in _INDEXES for member in tar):
+                raise ArchiveError(f"{path}: not an image archive: it has neither an index.json nor a manifest.json")
+            yield tar
     except (tarfile.TarError, ValueError, AttributeError, TypeError, OSError) as error:
         raise ArchiveError(f"{path}: not an image archive: {error}") from error
-    raise ArchiveError(f"{path}: not an image archive: it has neither an index.json nor a manifest.json")
 
 
-def _docker_names(manifests: Any) -> list[str]:
-    return [tag for manifest in manifests for tag in manifest.get("RepoTags") or ()]
+def _plain(member: tarfile.TarInfo) -> str:
+    return member.name.removeprefix("./")
 
 
-def _oci_names(index: Any) -> list[str]:
+def _load(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
+    content = tar.extractfile(member)
+    if content is None or member.size > _JSON_LIMIT_BYTES:
+        raise ArchiveError(f"{member.name} is not a plain file of reasonable size")
+    return json.load(content)
+
+
+def _docker_names(manifests: Any) -> list[tuple[str, bool]]:
+    return [(tag, True) for manifest in manifests for tag in manifest.get("RepoTags") or ()]
+
+
+def _oci_names(index: Any) -> list[tuple[str, bool]]:
     names = []
     for manifest in index.get("manifests") or ():
         annotations = manifest.get("annotations") or {}
         name = annotations.get(CONTAINERD_NAME) or annotations.get(REF_NAME) or ""
         # A bare ref name is a tag ("latest"), which names nothing by itself.
         if "/" in name or ":" in name:
-            names.append(name)
+            names.append((name, annotations.get(CONTAINERD_NAME) == normalize_name(name)))
     return names
+
+
+_INDEXES = {"index.json": _oci_names, "manifest.json": _docker_names}

@@ -42,7 +42,7 @@ _MARKER_TOPIC = "/pybernetes/subscribed"
 _MARKER_DEADLINE_SECONDS = 1.0
 _MARKER_ATTEMPTS = 5
 # How long an exit waits for the deletion of its task, and then for the status to agree, before it is told anyway.
-_DELETION_DEADLINE_SECONDS = 5.0
+_DELETION_DEADLINE_SECONDS = 0.5
 _SETTLE_DEADLINE_SECONDS = 5.0
 
 _RUNTIME = "/runtime.v1.RuntimeService/"
@@ -277,8 +277,11 @@ async def settle(
     deletion_deadline_seconds: float,
     settle_deadline_seconds: float,
 ) -> bool:
-    """Waits until `settled(id_)`: asked first when the task's deletion is announced, then again after pauses of
-    1, 2, 4, … ms. False where it did not come true before the deadlines."""
+    """Waits until `settled(id_)`: asked at once (an exit may be told late, when its task is long deleted), again when
+    the task's deletion is announced, then after pauses of 1, 2, 4, … ms. False where it did not come true before the
+    deadlines."""
+    if not deletion.is_set() and await settled(id_):
+        return True
     try:
         async with asyncio.timeout(deletion_deadline_seconds):
             await deletion.wait()
