@@ -248,6 +248,13 @@ class Informers:
                 informer.run(), name=f"informer/{informer.resource.plural}"
             )
 
+    def drop(self, resource: Resource) -> None:
+        """Ends the informers of a resource that is served no more."""
+        for key in [k for k in self._informers if k[0] == resource]:
+            task = self._tasks.pop(self._informers.pop(key), None)
+            if task is not None:
+                task.cancel()
+
     def start(self) -> None:
         """Starts every informer made so far, and each later one when it is made."""
         self._started = True

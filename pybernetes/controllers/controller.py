@@ -18,6 +18,7 @@ from pybernetes.api.resources import Resource
 from pybernetes.client.events import EventRecorder
 from pybernetes.client.informer import Informer, Informers
 from pybernetes.client.interface import Client
+from pybernetes.controllers.catalog import Catalog
 from pybernetes.lib.clock import Clock, SystemClock
 from pybernetes.lib.workqueue import WorkQueue, run_workers
 
@@ -54,6 +55,7 @@ class Context:
     client: Client
     informers: Informers
     events: EventRecorder
+    catalog: Catalog
     clock: Clock = field(default_factory=SystemClock)
     config: ControllerConfig = field(default_factory=ControllerConfig)
 

@@ -16,6 +16,7 @@ from pybernetes.api.user import AUTHENTICATED, User, controller_user
 from pybernetes.client.events import EventRecorder
 from pybernetes.client.informer import Informers
 from pybernetes.client.interface import Client
+from pybernetes.controllers.catalog import Catalog
 from pybernetes.controllers.controller import Context, Controller, ControllerConfig
 from pybernetes.controllers.registry import CONTROLLERS, ControllerSpec
 from pybernetes.lib.clock import Clock, SystemClock
@@ -57,12 +58,13 @@ class ControllerManager:
     async def run(self) -> None:
         """Works until cancelled."""
         informers = Informers(self._client_for(READER))
+        catalog = Catalog(informers)
         recorders: list[EventRecorder] = []
         for spec in self._registry:
             client = self._client_for(controller_user(spec.account))
             recorder = EventRecorder(client, spec.component, clock=self._clock)
             recorders.append(recorder)
-            context = Context(client, informers, recorder, self._clock, self._config)
+            context = Context(client, informers, recorder, catalog, self._clock, self._config)
             self._running[spec.name] = spec.make(context)
         informers.start()
         try:

@@ -13,9 +13,15 @@ from pybernetes.controllers.deployment.loop import DeploymentController
 from pybernetes.controllers.endpoints.loop import EndpointsController
 from pybernetes.controllers.endpointslice.loop import EndpointSliceController
 from pybernetes.controllers.endpointslicemirroring.loop import EndpointSliceMirroringController
+from pybernetes.controllers.garbagecollector.loop import GarbageCollector
+from pybernetes.controllers.namespace.loop import NamespaceController
+from pybernetes.controllers.nodeipam.loop import NodeIPAMController
+from pybernetes.controllers.nodelifecycle.loop import NodeLifecycleController
+from pybernetes.controllers.podgc.loop import PodGCController
 from pybernetes.controllers.replicaset.loop import ReplicaSetController, ReplicationControllerController
 from pybernetes.controllers.rootca.loop import RootCAController
 from pybernetes.controllers.serviceaccount.loop import ServiceAccountController
+from pybernetes.controllers.tainteviction.loop import TaintEvictionController
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +62,17 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
         "root-ca-cert-publisher",
         "root-ca-cert-publisher",
         RootCAController,
+    ),
+    ControllerSpec("node-ipam-controller", "node-controller", "cidrAllocator", NodeIPAMController),
+    ControllerSpec("node-lifecycle-controller", "node-controller", "node-controller", NodeLifecycleController),
+    ControllerSpec(
+        "taint-eviction-controller", "node-controller", "taint-eviction-controller", TaintEvictionController
+    ),
+    ControllerSpec(
+        "pod-garbage-collector-controller", "pod-garbage-collector", "pod-garbage-collector", PodGCController
+    ),
+    ControllerSpec("namespace-controller", "namespace-controller", "namespace-controller", NamespaceController),
+    ControllerSpec(
+        "garbage-collector-controller", "generic-garbage-collector", "garbage-collector-controller", GarbageCollector
     ),
 )

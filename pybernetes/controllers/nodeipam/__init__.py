@@ -1,0 +1,1 @@
+"""Node IPAM: a pod address range of its own for every node."""

@@ -1,0 +1,1 @@
+"""Taint eviction: pods leave nodes with NoExecute taints when they tolerate them no longer."""
