@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pybernetes.controllers.clusterroleaggregation.loop import ClusterRoleAggregationController
 from pybernetes.controllers.controller import Context, Controller
 from pybernetes.controllers.deployment.loop import DeploymentController
 from pybernetes.controllers.endpoints.loop import EndpointsController
@@ -74,5 +75,11 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
     ControllerSpec("namespace-controller", "namespace-controller", "namespace-controller", NamespaceController),
     ControllerSpec(
         "garbage-collector-controller", "generic-garbage-collector", "garbage-collector-controller", GarbageCollector
+    ),
+    ControllerSpec(
+        "clusterrole-aggregation-controller",
+        "clusterrole-aggregation-controller",
+        "clusterrole-aggregation-controller",
+        ClusterRoleAggregationController,
     ),
 )

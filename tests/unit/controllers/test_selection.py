@@ -8,13 +8,18 @@ from tests.unit.controllers.objects import pod, replica_set
 KEYS = st.sampled_from(["a", "b", "c"])
 VALUES = st.sampled_from(["1", "2"])
 LABELS = st.dictionaries(KEYS, VALUES)
+
+
+def _expression(key: str, operator: str, values: list[str]) -> dict[str, object]:
+    return {"key": key, "operator": operator, "values": values if operator in ("In", "NotIn") else []}
+
+
 EXPRESSIONS = st.lists(
-    st.fixed_dictionaries(
-        {
-            "key": KEYS,
-            "operator": st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"]),
-            "values": st.lists(VALUES, min_size=1),
-        }
+    st.builds(
+        _expression,
+        KEYS,
+        st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"]),
+        st.lists(VALUES, min_size=1),
     ),
     max_size=2,
 )

@@ -1,0 +1,1 @@
+"""ClusterRole aggregation: roles that are the sum of others, picked by label."""
