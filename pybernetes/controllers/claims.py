@@ -15,9 +15,7 @@ from pybernetes.api.meta import (
     is_deleting,
     labels_of,
     metadata,
-    name_of,
     namespace_of,
-    new_controller_ref,
     uid_of,
 )
 from pybernetes.controllers.selection import Matcher
@@ -90,11 +88,3 @@ def with_owner(obj: Object, owner_ref: Object) -> Object:
     """The object as it will be when adopted."""
     refs = [*(metadata(obj).get("ownerReferences") or ()), owner_ref]
     return {**obj, "metadata": {**metadata(obj), "ownerReferences": refs}}
-
-
-def controller_ref(owner: Object, api_version: str, kind: str) -> Object:
-    return new_controller_ref(owner, api_version, kind)
-
-
-def describe(obj: Object) -> str:
-    return f"{namespace_of(obj)}/{name_of(obj)}"

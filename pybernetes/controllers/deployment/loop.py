@@ -10,7 +10,6 @@ from pybernetes.api import errors
 from pybernetes.api.meta import (
     Object,
     controller_of,
-    is_deleting,
     key_of,
     labels_of,
     metadata,
@@ -23,6 +22,7 @@ from pybernetes.api.meta import (
 from pybernetes.api.resources import DEPLOYMENTS, PODS, REPLICASETS
 from pybernetes.client.events import NORMAL, WARNING
 from pybernetes.controllers import pods as podstate
+from pybernetes.controllers.adoption import may_adopt
 from pybernetes.controllers.claims import plan_claims, with_owner
 from pybernetes.controllers.controller import Context, QueueController, is_namespace_terminating
 from pybernetes.controllers.deployment import model
@@ -36,7 +36,8 @@ from pybernetes.controllers.deployment.plan import (
     plan,
 )
 from pybernetes.controllers.freshness import Freshness
-from pybernetes.controllers.selection import SELECTOR_INDEX, is_empty, matcher, selecting, selectors_by_pair
+from pybernetes.controllers.podevents import OwnerEvents
+from pybernetes.controllers.selection import SELECTOR_INDEX, is_empty, matcher, selectors_by_pair
 
 STALE_RETRY_SECONDS = 30.0
 
@@ -54,7 +55,8 @@ class DeploymentController(QueueController):
         self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller)
         self._written = Freshness(self._sets, context.clock)
         self._deployments.add_handler(self._on_deployment)
-        self._sets.add_handler(self._on_set)
+        self._events_of_sets = OwnerEvents(DEPLOYMENTS, self._deployments.cache, self.queue.add)
+        self._sets.add_handler(self._events_of_sets)
         self._pods.add_handler(self._on_pod)
 
     def _on_deployment(self, old: Object | None, new: Object | None) -> None:
@@ -64,28 +66,6 @@ class DeploymentController(QueueController):
             self._written.forget(key_of(obj))
         self.queue.add(key_of(obj))
 
-    def _owner_key(self, rs: Object) -> str | None:
-        ref = controller_of(rs)
-        if ref is None or ref.get("kind") != "Deployment" or not str(ref.get("apiVersion")).startswith("apps/"):
-            return None
-        return f"{namespace_of(rs)}/{ref['name']}"
-
-    def _on_set(self, old: Object | None, new: Object | None) -> None:
-        before = self._owner_key(old) if old is not None else None
-        after = self._owner_key(new) if new is not None else None
-        if before is not None and before != after:
-            self.queue.add(before)
-        if after is not None:
-            self.queue.add(after)
-        elif (
-            new is not None
-            and controller_of(new) is None
-            and not is_deleting(new)
-            and (old is None or labels_of(old) != labels_of(new) or controller_of(old) is not None)
-        ):
-            for d in selecting(self._deployments.cache, namespace_of(new), labels_of(new)):
-                self.queue.add(key_of(d))
-
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
         # Recreate waits for the old pods' end; nothing else here depends on pods.
         if old is None or not (new is None or podstate.is_terminal(new)):
@@ -94,7 +74,7 @@ class DeploymentController(QueueController):
         if ref is None or ref.get("kind") != "ReplicaSet":
             return
         rs = self._sets.cache.get(f"{namespace_of(old)}/{ref['name']}")
-        key = self._owner_key(rs) if rs is not None and uid_of(rs) == ref.get("uid") else None
+        key = self._events_of_sets.owner_key(rs) if rs is not None and uid_of(rs) == ref.get("uid") else None
         d = self._deployments.cache.get(key) if key is not None else None
         if d is not None and not model.is_rolling_update(d):
             self.queue.add(key_of(d))
@@ -172,7 +152,7 @@ class DeploymentController(QueueController):
             except (errors.NotFound, errors.Invalid):
                 continue
             self._written.wrote(key, rs)
-        if claims.adopt and await self._may_adopt(d):
+        if claims.adopt and await may_adopt(self.client, DEPLOYMENTS, d):
             ref = new_controller_ref(d, "apps/v1", "Deployment")
             for adopt in claims.adopt:
                 try:
@@ -184,13 +164,6 @@ class DeploymentController(QueueController):
                 self._written.wrote(key, rs)
                 owned.append(rs if metadata(rs).get("uid") else with_owner(adopt.obj, ref))
         return owned
-
-    async def _may_adopt(self, d: Object) -> bool:
-        try:
-            live = await self.client.get(DEPLOYMENTS, name_of(d), namespace_of(d))
-        except errors.NotFound:
-            return False
-        return uid_of(live) == uid_of(d) and not is_deleting(live)
 
     async def _create(self, key: str, d: Object, action: CreateReplicaSet, about: Object) -> bool:
         """Whether the new ReplicaSet is there and the pass may go on."""

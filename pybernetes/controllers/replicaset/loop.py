@@ -10,9 +10,7 @@ from pybernetes.api import errors
 from pybernetes.api.meta import (
     Object,
     controller_of,
-    is_deleting,
     key_of,
-    labels_of,
     name_of,
     namespace_of,
     new_controller_ref,
@@ -23,10 +21,11 @@ from pybernetes.api.resources import PODS
 from pybernetes.client.events import NORMAL, WARNING
 from pybernetes.client.informer import by_owner_uid
 from pybernetes.controllers import pods as podstate
+from pybernetes.controllers.adoption import claim_pods
 from pybernetes.controllers.batches import all_at_once, slow_start
-from pybernetes.controllers.claims import plan_claims, with_owner
 from pybernetes.controllers.controller import Context, QueueController, is_namespace_terminating, updated_status
 from pybernetes.controllers.freshness import Freshness
+from pybernetes.controllers.podevents import OwnerEvents
 from pybernetes.controllers.replicaset.plan import (
     REPLICA_SET,
     REPLICATION_CONTROLLER,
@@ -36,7 +35,7 @@ from pybernetes.controllers.replicaset.plan import (
     plan_scaling,
     plan_status,
 )
-from pybernetes.controllers.selection import SELECTOR_INDEX, matcher, selecting, selectors_by_pair
+from pybernetes.controllers.selection import SELECTOR_INDEX, selectors_by_pair
 
 OWNER_INDEX = "controllers/owner"
 STALE_RETRY_SECONDS = 30.0
@@ -57,7 +56,7 @@ class ReplicaController(QueueController):
         self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller)
         self._written = Freshness(self._pods, context.clock)
         self._sets.add_handler(self._on_set)
-        self._pods.add_handler(self._on_pod)
+        self._pods.add_handler(OwnerEvents(self.flavor.resource, self._sets.cache, self.queue.add))
 
     def _on_set(self, old: Object | None, new: Object | None) -> None:
         obj = new or old
@@ -65,29 +64,6 @@ class ReplicaController(QueueController):
         if new is None or (old is not None and uid_of(old) != uid_of(new)):
             self._written.forget(key_of(obj))
         self.queue.add(key_of(obj))
-
-    def _owner_key(self, pod: Object) -> str | None:
-        ref = controller_of(pod)
-        if ref is None or ref.get("kind") != self.flavor.kind or ref.get("apiVersion") != self.flavor.api_version:
-            return None
-        return f"{namespace_of(pod)}/{ref['name']}"
-
-    def _on_pod(self, old: Object | None, new: Object | None) -> None:
-        before = self._owner_key(old) if old is not None else None
-        after = self._owner_key(new) if new is not None else None
-        if before is not None and before != after:
-            self.queue.add(before)
-        if after is not None:
-            self.queue.add(after)
-        elif (
-            new is not None
-            and controller_of(new) is None
-            and not is_deleting(new)
-            and (old is None or labels_of(old) != labels_of(new) or controller_of(old) is not None)
-        ):
-            # An orphan: whoever matches it now may adopt it.
-            for rs in selecting(self._sets.cache, namespace_of(new), labels_of(new)):
-                self.queue.add(key_of(rs))
 
     async def reconcile(self, key: str) -> None:
         rs = self._sets.cache.get(key)
@@ -97,7 +73,7 @@ class ReplicaController(QueueController):
         fresh = self._written.is_fresh(key)
         if not fresh:
             self.queue.add_after(key, STALE_RETRY_SECONDS)
-        owned = await self._claim(rs)
+        owned = await claim_pods(self.client, self._pods.cache, self.flavor.resource, rs, self.flavor.selector(rs))
         active = [p for p in owned if podstate.is_active(p)]
         failure: tuple[str, str] | None = None
         error: errors.ApiError | None = None
@@ -123,46 +99,6 @@ class ReplicaController(QueueController):
         due = next_available_at(rs, active, now)
         if due is not None:
             self.queue.add_after(key, due - now)
-
-    async def _claim(self, rs: Object) -> list[Object]:
-        """The pods that are ours, after adopting and releasing."""
-        cache = self._pods.cache
-        mine = cache.by_index(podstate.CONTROLLER_INDEX, uid_of(rs))
-        matches = matcher(self.flavor.selector(rs))
-        # A finished orphan is not worth adopting; a finished or leaving pod of ours is not worth releasing.
-        orphans = [
-            p
-            for p in cache.by_index(podstate.CONTROLLER_INDEX, f"orphans/{namespace_of(rs)}")
-            if podstate.is_active(p) and matches(labels_of(p))
-        ]
-        claims = plan_claims(rs, [*mine, *orphans], matches)
-        owned = list(claims.owned)
-        for release in claims.release:
-            if not podstate.is_active(release.obj):
-                continue
-            try:
-                await self.client.patch(PODS, name_of(release.obj), release.patch(), namespace_of(release.obj))
-            except (errors.NotFound, errors.Invalid):
-                # Gone, or another pod of the same name by now: either way no longer ours.
-                continue
-        if claims.adopt and await self._may_adopt(rs):
-            ref = new_controller_ref(rs, self.flavor.api_version, self.flavor.kind)
-            for adopt in claims.adopt:
-                try:
-                    await self.client.patch(PODS, name_of(adopt.obj), adopt.patch(ref), namespace_of(adopt.obj))
-                except errors.NotFound:
-                    continue
-                owned.append(with_owner(adopt.obj, ref))
-        return owned
-
-    async def _may_adopt(self, rs: Object) -> bool:
-        """Whether the owner, read live, is still the one we know and stays: else pods would be adopted by an
-        object that the garbage collector is already taking down."""
-        try:
-            live = await self.client.get(self.flavor.resource, name_of(rs), namespace_of(rs))
-        except errors.NotFound:
-            return False
-        return uid_of(live) == uid_of(rs) and not is_deleting(live)
 
     def _related(self, rs: Object) -> list[Object]:
         """The pods of all ReplicaSets with this one's controller."""
