@@ -16,7 +16,7 @@ import heapq
 import itertools
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import orjson
 import structlog
@@ -27,6 +27,7 @@ from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.entries import Change, Entry
 from pybernetes.apiserver.selection import Selection
+from pybernetes.apiserver.store_errors import api_error
 from pybernetes.apiserver.watching import Watcher
 from pybernetes.lib.clock import Clock, SystemClock
 from pybernetes.store.interface import Compacted, Event, Store, StoreClosed, StoreError, WatchBatch, prefix_end
@@ -42,6 +43,9 @@ FRESH_TIMEOUT_SECONDS = 3.0
 _LOAD_PAGE = 5000
 _RESUME_BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0)
 _PODS = "core/pods"
+
+ChangeHandler = Callable[[Object | None, Object | None], None]
+"""Called with (old, new) once the cache shows it: old is None for an addition, new is None for a deletion."""
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +86,7 @@ class KindCache:
         self._by_node: dict[str, dict[str, Entry]] | None = {} if storage_id == _PODS else None
         self._window: deque[Change] = deque()
         self._watchers: dict[tuple[str, ...], set[Watcher]] = {}
+        self._handlers: list[ChangeHandler] = []
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -105,7 +110,11 @@ class KindCache:
         if selection.node is not None and self._by_node is not None:
             on_node = self._by_node.get(selection.node, {})
             return [on_node[k] for k in sorted(on_node)]
-        keys = self._keys
+        return self.in_namespace(namespace)
+
+    def in_namespace(self, namespace: str) -> list[Entry]:
+        """All entries of a namespace, or all there are where it is empty, in key order."""
+        keys, entries = self._keys, self._entries
         if namespace:
             # "0" follows "/": the end of the range of keys that start with "namespace/".
             keys = keys[bisect_left(keys, namespace + "/") : bisect_left(keys, namespace + "0")]
@@ -113,12 +122,37 @@ class KindCache:
 
     # ---- changes
 
-    def load(self, entries: list[Entry]) -> None:
-        """Takes the first content; the keys come sorted."""
+    def load(self, entries: list[Entry], revision: int) -> None:
+        """Takes a complete content as of `revision` in place of what was there. The window starts anew."""
+        old = self._entries
+        self._entries = {}
+        if self._by_node is not None:
+            self._by_node = {}
         for entry in entries:
             self._entries[entry.key] = entry
             self._index(entry)
         self._keys = sorted(self._entries)
+        self._window.clear()
+        self.horizon = self.last_change = revision
+        if self._handlers:
+            for key, previous in old.items():
+                if key not in self._entries:
+                    self._tell(previous.obj, None)
+            for entry in entries:
+                before = old.get(entry.key)
+                if before is None or before.revision != entry.revision:
+                    self._tell(before.obj if before is not None else None, entry.obj)
+
+    def subscribe(self, handler: ChangeHandler) -> Callable[[], None]:
+        """See `ObservableReader.subscribe`."""
+        for entry in list(self._entries.values()):
+            handler(None, entry.obj)
+        self._handlers.append(handler)
+        return lambda: self._handlers.remove(handler)
+
+    def _tell(self, old: Object | None, new: Object | None) -> None:
+        for handler in self._handlers:
+            handler(old, new)
 
     def _index(self, entry: Entry) -> None:
         if self._by_node is not None and (node := entry.node_name):
@@ -162,6 +196,11 @@ class KindCache:
             len(window) > WINDOW_CHANGES_MIN and now - window[0].time > WINDOW_SECONDS
         ):
             self.horizon = window.popleft().revision
+        if self._handlers:
+            previous = change.previous
+            self._tell(
+                previous.obj if previous is not None else None, change.entry.obj if change.type != "DELETED" else None
+            )
         if self._watchers:
             self._offer(change)
 
@@ -238,8 +277,11 @@ class Cacher:
         return list(self._kinds.values())
 
     async def fresh(self) -> int:
-        """Waits until the caches hold all that is committed now, and returns their revision."""
-        revision = await self._store.revision()
+        """Waits until the caches hold all that is committed now, and returns their revision. Raises `ApiError`."""
+        try:
+            revision = await self._store.revision()
+        except StoreError as e:
+            raise api_error(e) from e
         if self.revision < revision:
             await self.reached(revision)
         return self.revision
@@ -266,6 +308,11 @@ class Cacher:
         self._expected.pop(key, None)
 
     # ---- lifecycle
+
+    @property
+    def following(self) -> bool:
+        """Whether the caches are kept true."""
+        return self._task is not None and not self._task.done()
 
     async def start(self) -> None:
         """Loads the store's content and begins to follow it."""
@@ -298,9 +345,8 @@ class Cacher:
                 break
             start = page.items[-1].key + "\0"
         self._base = revision
-        self._kinds = {}
-        for storage_id, entries in loaded.items():
-            self.storage(storage_id).load(entries)
+        for storage_id in {*loaded, *self._kinds}:
+            self.storage(storage_id).load(loaded.get(storage_id, []), revision)
         self._advance(revision)
 
     async def _follow(self, watch: object) -> None:
@@ -357,6 +403,23 @@ class Cacher:
             future = heapq.heappop(waiters)[2]
             if not future.done():
                 future.set_result(None)
+
+
+class CacheReader:
+    """The `ObservableReader` over the caches."""
+
+    def __init__(self, cacher: Cacher) -> None:
+        self._cacher = cacher
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        entry = self._cacher.kind(resource).get(namespace if resource.namespaced else "", name)
+        return entry.object_as(resource) if entry is not None else None
+
+    def list(self, resource: Resource, namespace: str = "") -> Sequence[Object]:
+        return [e.object_as(resource) for e in self._cacher.kind(resource).in_namespace(namespace)]
+
+    def subscribe(self, resource: Resource, handler: ChangeHandler) -> Callable[[], None]:
+        return self._cacher.kind(resource).subscribe(handler)
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Literal
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import conversion, encoding
+from pybernetes.client.interface import WatchEvent
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 
@@ -63,12 +64,21 @@ class Entry:
 class Frame:
     """One watch event as a watcher gets it. Shared by all watchers that get the same."""
 
-    __slots__ = ("_lines", "entry", "type")
+    __slots__ = ("_event", "_lines", "entry", "type")
 
     def __init__(self, type_: ChangeType, entry: Entry) -> None:
         self.type = type_
         self.entry = entry
         self._lines: dict[str, bytes] = {}
+        self._event: WatchEvent | None = None
+
+    def event(self, resource: Resource) -> WatchEvent:
+        """The event decoded, in the resource's version."""
+        obj = self.entry.object_as(resource)
+        event = self._event
+        if event is None or event.object is not obj:
+            event = self._event = WatchEvent(self.type, obj)
+        return event
 
     def line(self, resource: Resource) -> bytes:
         """The event's line in the resource's version, encoded once."""

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 from pybernetes.api import errors, field
 from pybernetes.api.errors import BadRequest
 from pybernetes.api.meta import Object
+from pybernetes.api.schema.decode import FieldValidation
 
-FIELD_VALIDATIONS = ("Ignore", "Warn", "Strict")
+_FIELD_VALIDATIONS: dict[str, FieldValidation] = {"Ignore": "Ignore", "Warn": "Warn", "Strict": "Strict"}
 EXACT = "Exact"
 NOT_OLDER_THAN = "NotOlderThan"
 _PROPAGATIONS = ("Foreground", "Background", "Orphan")
@@ -35,7 +36,7 @@ class ListOptions:
 class WriteOptions:
     """Of create, update and patch. The dry run is in the RequestInfo."""
 
-    field_validation: str = "Warn"
+    field_validation: FieldValidation = "Warn"
     field_manager: str = ""
     force: bool = False
 
@@ -170,16 +171,17 @@ def write_options(query: Mapping[str, str], kind: str) -> WriteOptions:
     """`kind` is CreateOptions, UpdateOptions or PatchOptions, for the error's text."""
     if not query:
         return NO_WRITE_OPTIONS
-    validation = query.get("fieldValidation") or "Warn"
+    asked = query.get("fieldValidation") or "Warn"
+    validation = _FIELD_VALIDATIONS.get(asked)
     manager = query.get("fieldManager", "")
     faults: list[field.FieldError] = []
-    if validation not in FIELD_VALIDATIONS:
-        faults.append(field.not_supported(field.Path("fieldValidation"), validation, FIELD_VALIDATIONS))
+    if validation is None:
+        faults.append(field.not_supported(field.Path("fieldValidation"), asked, _FIELD_VALIDATIONS))
     if len(manager) > 128:
         faults.append(field.too_long(field.Path("fieldManager"), 128))
     if not manager.isprintable():
         faults.append(field.invalid(field.Path("fieldManager"), manager, "should only contain printable characters"))
-    if faults:
+    if faults or validation is None:
         _refuse(kind, faults)
     return WriteOptions(validation, manager, flag(query, "force"))
 

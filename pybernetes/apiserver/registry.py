@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 from pybernetes.api import errors
 from pybernetes.api.field import FieldError
@@ -37,11 +38,26 @@ _DROPPED_ON_CREATE = ("resourceVersion", "selfLink", "deletionTimestamp", "delet
 _KEPT_WHEN_LEFT_OUT = (
     "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
 )  # fmt: skip
-_NOT_DESIRED = frozenset(("apiVersion", "kind", "metadata", "status"))
 
 Transform = Callable[[Entry | None], Awaitable[Object]]
 """From the current state (None: there is none) to the wanted one, in the stored version: a fresh private object each
 time, since a conflict calls it again."""
+
+
+class Reservation(Protocol):
+    """What a `WriteHook` holds for one write."""
+
+    async def finish(self) -> None:
+        """The write is over, whether it happened or not."""
+        ...
+
+
+class WriteHook(Protocol):
+    """Completes objects of one kind between validation and the store, with what only the server can give."""
+
+    def begin(self, info: RequestInfo, obj: Object, old: Object | None) -> Reservation:
+        """Changes `obj` in place. Raises `Invalid`, holding nothing then."""
+        ...
 
 
 class ServerError(errors.ApiError):
@@ -60,22 +76,23 @@ def generated_name(prefix: str) -> str:
     return prefix[: _NAME_LENGTH_MAX - _SUFFIX_LENGTH] + _random_suffix()
 
 
-def desired_changed(obj: Object, old: Object) -> bool:
-    """Whether anything but metadata and status differs: what raises the generation."""
-    keys = (obj.keys() | old.keys()) - _NOT_DESIRED
-    return any(obj.get(k) != old.get(k) for k in keys)
-
-
 class Registry:
     """One for all kinds."""
 
     def __init__(
-        self, storage: ObjectStorage, kinds: ServedKinds, admission: Sequence[AdmissionPlugin], clock: Clock
+        self,
+        storage: ObjectStorage,
+        kinds: ServedKinds,
+        admission: Sequence[AdmissionPlugin],
+        clock: Clock,
+        hooks: Mapping[str, WriteHook] | None = None,
     ) -> None:
+        """`hooks` by storage id."""
         self.storage = storage
         self.kinds = kinds
         self.clock = clock
         self._admission = tuple(admission)
+        self._hooks = dict(hooks or {})
 
     # ---- reading
 
@@ -142,9 +159,18 @@ class Registry:
             raise errors.invalid(resource.group, resource.kind, name, faults)
         info.warnings += strategy.warnings(obj, None)
         await self.validate(request)
-        return await self.storage.write(
-            resource, meta.get("namespace") or "", name, obj, expected=0, dry_run=info.dry_run
-        )
+        reservation = self._begin(info, resource, obj, None)
+        try:
+            return await self.storage.write(
+                resource, meta.get("namespace") or "", name, obj, expected=0, dry_run=info.dry_run
+            )
+        finally:
+            if reservation is not None:
+                await reservation.finish()
+
+    def _begin(self, info: RequestInfo, resource: Resource, obj: Object, old: Object | None) -> Reservation | None:
+        hook = self._hooks.get(resource.storage_id)
+        return hook.begin(info, obj, old) if hook is not None and not info.subresource else None
 
     @staticmethod
     def _match_namespace(info: RequestInfo, resource: Resource, meta: Object) -> None:
@@ -168,13 +194,15 @@ class Registry:
         strategy: Strategy | None = None,
         may_create: bool = False,
         retry: bool = False,
+        admit: bool = True,
     ) -> tuple[Entry, bool]:
         """Brings the named object to what `transform` makes of it; whether it was created by that.
 
-        `strategy` replaces the kind's own (a subresource's). A wanted state that names a resourceVersion is written
-        only over that version (`Conflict`), one that names none over whatever is there. With `retry` the version is
-        that of the state it was made from, as a patch's is, and a lost race calls `transform` again. A change to
-        nothing writes nothing. An object that is being deleted goes when its last finalizer is taken away.
+        `strategy` replaces the kind's own (a subresource's); without `admit` admission is not asked. A wanted state
+        that names a resourceVersion is written only over that version (`Conflict`), one that names none over whatever
+        is there. With `retry` the version is that of the state it was made from, as a patch's is, and a lost race
+        calls `transform` again. A change to nothing writes nothing. An object that is being deleted goes when its last
+        finalizer is taken away.
         """
         assert info.resource is not None
         resource = conversion.storage_resource(info.resource)
@@ -192,13 +220,20 @@ class Registry:
                     return created, True
                 continue
             obj = await transform(existing)
-            entry = await self._update_once(info, resource, strategy, obj, existing, retry)
+            entry = await self._update_once(info, resource, strategy, obj, existing, retry, admit)
             if entry is not None:
                 return entry, False
         raise errors.conflict(resource.group, resource.plural, info.name, errors.MODIFIED)
 
     async def _update_once(
-        self, info: RequestInfo, resource: Resource, strategy: Strategy, obj: Object, existing: Entry, retry: bool
+        self,
+        info: RequestInfo,
+        resource: Resource,
+        strategy: Strategy,
+        obj: Object,
+        existing: Entry,
+        retry: bool,
+        admit: bool,
     ) -> Entry | None:
         old = existing.obj
         meta, old_meta = obj.setdefault("metadata", {}), old["metadata"]
@@ -214,12 +249,13 @@ class Registry:
                 meta.pop(field, None)
         meta.pop("selfLink", None)
         request = self._admission_request("UPDATE", info, resource, obj, old)
-        await self.mutate(request)
+        if admit:
+            await self.mutate(request)
         if info.subresource == "status":
             strategy.prepare_for_status_update(obj, old)
         else:
             strategy.prepare_for_update(obj, old)
-        if strategy.has_generation and desired_changed(obj, old):
+        if strategy.has_generation and strategy.raises_generation(obj, old):
             meta["generation"] = int(old_meta.get("generation") or 0) + 1
         faults: list[FieldError] = [*meta_rules.validate_object_meta_update(obj, old)]
         if info.subresource == "status":
@@ -229,16 +265,22 @@ class Registry:
         if faults:
             raise errors.invalid(resource.group, resource.kind, info.name, faults)
         info.warnings += strategy.warnings(obj, old)
-        await self.validate(request)
+        if admit:
+            await self.validate(request)
+        reservation = self._begin(info, resource, obj, old)
         written: Entry | None
-        if goes_with_update(obj, old):
-            written = await self.storage.remove(resource, existing, dry_run=info.dry_run)
-        elif obj == old:
-            return existing
-        else:
-            written = await self.storage.write(
-                resource, existing.namespace, existing.name, obj, expected=existing.revision, dry_run=info.dry_run
-            )
+        try:
+            if goes_with_update(obj, old):
+                written = await self.storage.remove(resource, existing, dry_run=info.dry_run)
+            elif obj == old:
+                return existing
+            else:
+                written = await self.storage.write(
+                    resource, existing.namespace, existing.name, obj, expected=existing.revision, dry_run=info.dry_run
+                )
+        finally:
+            if reservation is not None:
+                await reservation.finish()
         if written is None and conditional and not retry:
             raise errors.conflict(resource.group, resource.plural, info.name, errors.MODIFIED)
         return written

@@ -6,36 +6,39 @@ event loop owns it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from pybernetes.api import resources
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
+from pybernetes.api.schema import decode as schema
+from pybernetes.api.schema.decode import FieldValidation
 from pybernetes.apiserver import conversion
 
-Decode = Callable[[Object, Resource, str], tuple[Object, list[str]]]
-"""(object, resource, field validation) -> (object in its schema's types, warnings)."""
+What = Resource | tuple[str, str, str]
+"""A type: a resource's, or that of a (group, version, kind)."""
 
 
 class ServedKinds:
     def __init__(
-        self,
-        strategy_for: Callable[[Resource], Strategy],
-        decode: Decode,
-        builtin: Iterable[Resource] = resources.BUILTIN,
+        self, strategy_for: Callable[[Resource], Strategy], builtin: Iterable[Resource] = resources.BUILTIN
     ) -> None:
         self._strategy_for = strategy_for
-        self.decode = decode
         self._by_version: dict[tuple[str, str], dict[str, Resource]] = {}
         self._strategies: dict[Resource, Strategy] = {}
+        self.generation = 0
+        """Rises whenever a resource comes or goes."""
         for resource in builtin:
             self.add(resource)
 
     def add(self, resource: Resource) -> None:
+        self.generation += 1
         self._by_version.setdefault((resource.group, resource.version), {})[resource.plural] = resource
 
     def remove(self, resource: Resource) -> None:
+        self.generation += 1
         plurals = self._by_version.get((resource.group, resource.version), {})
         plurals.pop(resource.plural, None)
         if not plurals:
@@ -52,6 +55,16 @@ class ServedKinds:
 
     def has_version(self, group: str, version: str) -> bool:
         return (group, version) in self._by_version
+
+    def decode(
+        self, obj: Any, what: What, field_validation: FieldValidation, faults: Sequence[str] = ()
+    ) -> tuple[Object, list[str]]:
+        """(a new object in its type's form, warnings). Raises `BadRequest`."""
+        return schema.decode(obj, what, field_validation, faults)
+
+    def decode_patched(self, obj: Any, what: What, field_validation: FieldValidation) -> tuple[Object, list[str]]:
+        """The same for what a patch made. Raises `Invalid`."""
+        return schema.decode_patched(obj, what, field_validation)
 
     def strategy(self, resource: Resource) -> Strategy:
         """The strategy of the stored version of `resource`."""

@@ -13,8 +13,9 @@ from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.cacher import Cacher, storage_key
 from pybernetes.apiserver.entries import Entry
+from pybernetes.apiserver.store_errors import api_error
 from pybernetes.lib.clock import Clock
-from pybernetes.store.interface import Compare, Delete, Put, Store
+from pybernetes.store.interface import Compare, Delete, Operation, Put, Store, StoreError, TxnResult
 
 EVENT_TTL_SECONDS = 3600
 _LEASE_REUSE_SECONDS = 60.0
@@ -61,7 +62,7 @@ class ObjectStorage:
         return self.cacher.kind(resource).get(namespace, name)
 
     async def current(self, resource: Resource, namespace: str, name: str) -> Entry | None:
-        """The object with everything that is committed by now."""
+        """The object with everything that is committed by now. Raises as `Cacher.fresh` does."""
         await self.cacher.fresh()
         return self.cacher.kind(resource).get(namespace, name)
 
@@ -77,11 +78,11 @@ class ObjectStorage:
         if dry_run:
             return self._dry(resource, short, obj, stored, expected)
         key = storage_key(resource, namespace, name)
-        lease = await self._event_lease.get() if resource.storage_id == "core/events" else 0
+        lease = await self._lease() if resource.storage_id == "core/events" else 0
         self.cacher.expect(key, stored, obj)
         written = False
         try:
-            result = await self.store.txn([Compare(key, expected)], [Put(key, stored, lease)])
+            result = await self._txn(Compare(key, expected), Put(key, stored, lease))
             written = result.succeeded
         finally:
             if not written:
@@ -93,6 +94,18 @@ class ObjectStorage:
             return cached
         obj["metadata"]["resourceVersion"] = str(result.revision)
         return Entry(short, obj, encoding.with_version(stored, result.revision), result.revision)
+
+    async def _txn(self, compare: Compare, operation: Operation) -> TxnResult:
+        try:
+            return await self.store.txn([compare], [operation])
+        except StoreError as e:
+            raise api_error(e) from e
+
+    async def _lease(self) -> int:
+        try:
+            return await self._event_lease.get()
+        except StoreError as e:
+            raise api_error(e) from e
 
     def _dry(self, resource: Resource, short: str, obj: Object, stored: bytes, expected: int) -> Entry | None:
         """What a write would answer. A new object has no resourceVersion, a changed one keeps the old."""
@@ -110,5 +123,5 @@ class ObjectStorage:
         if dry_run:
             return entry
         key = storage_key(resource, entry.namespace, entry.name)
-        result = await self.store.txn([Compare(key, entry.revision)], [Delete(key)])
+        result = await self._txn(Compare(key, entry.revision), Delete(key))
         return entry.tombstone(result.revision) if result.succeeded else None

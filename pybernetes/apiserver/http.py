@@ -1,0 +1,429 @@
+"""HTTP: from a request on the wire to an operation, and its answer back. No router and no middlewares: one walk.
+
+authenticate -> parse the path -> authorize -> negotiate -> operate -> write cached bytes
+
+An error anywhere becomes a ``v1.Status``; an unexpected one is logged with an id, and the id is all that the client
+sees of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from cryptography import x509
+
+from pybernetes.api import errors
+from pybernetes.api.meta import Object
+from pybernetes.api.resources import Resource
+from pybernetes.api.schema import text
+from pybernetes.api.user import ANONYMOUS, UNAUTHENTICATED, User
+from pybernetes.apiserver import options as parse
+from pybernetes.apiserver import patching, paths
+from pybernetes.apiserver.entries import Entry
+from pybernetes.apiserver.interfaces import Authenticator, ConnectHandler, HandlerKey, RequestInfo
+from pybernetes.apiserver.metrics import Metrics, RequestLabels
+from pybernetes.apiserver.negotiation import Media, accepts_gzip, negotiate
+from pybernetes.apiserver.operations import Operations, Written
+from pybernetes.apiserver.options import WriteOptions
+from pybernetes.apiserver.paths import Target
+from pybernetes.apiserver.rendering import render_answer, render_list
+from pybernetes.apiserver.replies import (
+    GZIP_FROM_BYTES,
+    Reply,
+    add_warnings,
+    compress,
+    error_reply,
+    render,
+    text_reply,
+)
+from pybernetes.apiserver.requests import BODY_BYTES_MAX, Request
+from pybernetes.apiserver.store_errors import api_error
+from pybernetes.apiserver.watch_stream import WatchStreams
+from pybernetes.client.interface import APPLY_PATCH, JSON_PATCH
+from pybernetes.store.interface import StoreError
+
+INFLIGHT_MAX = 1000
+"""Requests served at once, watches and connections aside; more are answered 429."""
+
+_CERTIFICATES_KEPT = 4096
+_NO_QUERY: Mapping[str, str] = {}
+_ANONYMOUS = User(ANONYMOUS, "", (UNAUTHENTICATED,))
+_CONNECTIONS = frozenset(("exec", "attach", "portforward", "log", "proxy"))
+_CONNECT_VERBS = {
+    "GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete",
+    "OPTIONS": "options",
+}  # fmt: skip
+_PRETTY_AGENTS = ("curl", "Wget", "Mozilla")
+_BODY_TYPES: dict[str, text.MediaType] = {"application/json": "json", "application/yaml": "yaml"}
+
+log = structlog.get_logger(__name__)
+
+
+NonResource = Callable[[RequestInfo, Request], Any]
+"""Answers a path that is no resource: a coroutine function from the request to a response, or None for no such path."""
+
+
+class HTTPHandler:
+    """The aiohttp handler of every connection. One event loop owns it."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        authenticator: Authenticator,
+        connect_handlers: Mapping[HandlerKey, ConnectHandler],
+        non_resource: NonResource,
+        streams: WatchStreams,
+        metrics: Metrics,
+        *,
+        anonymous: bool = True,
+    ) -> None:
+        self._operations = operations
+        self._authenticator = authenticator
+        self._connect_handlers = dict(connect_handlers)
+        self._non_resource = non_resource
+        self._streams = streams
+        self._metrics = metrics
+        self._anonymous = anonymous
+        self._certificates: OrderedDict[bytes, x509.Certificate] = OrderedDict()
+        self._inflight = 0
+        metrics.inflight.labels("all").set_function(lambda: self._inflight)
+
+    @property
+    def inflight(self) -> int:
+        return self._inflight
+
+    # ---- the walk
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        assert isinstance(request, Request)
+        started = time.perf_counter()
+        self._inflight += 1
+        state = _State(request)
+        response: web.StreamResponse
+        try:
+            response = await self._serve(request, state)
+        except errors.ApiError as error:
+            response = error_reply(error, state.media_for_errors())
+        except web.HTTPRequestEntityTooLarge:
+            response = error_reply(errors.RequestEntityTooLarge(f"Request entity too large: limit is {BODY_BYTES_MAX}"))
+            response.force_close()
+        except StoreError as error:
+            response = error_reply(api_error(error))
+        except (ConnectionError, HttpProcessingError) as error:
+            log.debug("client went away", path=request.raw_path, error=str(error))
+            raise
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("request failed", id=state.audit_id, method=request.method, path=request.raw_path)
+            response = error_reply(
+                errors.InternalError(
+                    f"Internal error occurred: see the API server's log for request {state.audit_id}",
+                    details={"causes": [{"message": f"request {state.audit_id}"}]},
+                )
+            )
+        finally:
+            self._inflight -= 1
+            if state.long_running:
+                self._metrics.long_running.dec()
+        if isinstance(response, Reply):
+            response.audit_id = state.audit_id.encode()
+            if state.info is not None and state.info.warnings:
+                add_warnings(response, state.info.warnings)
+            if len(response.body) > GZIP_FROM_BYTES and accepts_gzip(request.headers.get("Accept-Encoding", "")):
+                if len(response.body) > 8 * GZIP_FROM_BYTES:
+                    await asyncio.to_thread(compress, response)
+                else:
+                    compress(response)
+        self._metrics.observe(
+            state.labels(), response.status, None if state.long_running else time.perf_counter() - started
+        )
+        return response
+
+    async def _serve(self, request: Request, state: _State) -> web.StreamResponse:
+        raw = request.raw_path
+        path, _, query_text = raw.partition("?")
+        headers = request.headers
+        user = await self._authenticator.authenticate(headers, self._certificate(request))
+        if user is None:
+            if not self._anonymous:
+                raise errors.Unauthorized("Unauthorized")
+            user = _ANONYMOUS
+        query: Mapping[str, str] = _NO_QUERY
+        query_lists: Mapping[str, Sequence[str]] = {}
+        if query_text:
+            query, query_lists = parse_query(query_text)
+        method = request.method
+        target = paths.parse(path, self._operations.kinds)
+        info = RequestInfo(
+            method.lower(), path, user, target.resource, target.namespace, target.name, target.subresource,
+            target.subpath, query, query_lists, headers.get("User-Agent", ""),
+        )  # fmt: skip
+        state.info = info
+        if target.resource is None:
+            return await self._serve_path(info, request, state, target)
+        if target.subresource in _CONNECTIONS:
+            return await self._connect(info, request, state)
+        info.verb = verb = self._verb(info, method, target)
+        if self._inflight > INFLIGHT_MAX and verb != "watch":
+            raise errors.TooManyRequests("Too many requests, please try again later.", details={"retryAfterSeconds": 1})
+        selector = query.get("fieldSelector", "") if query and not info.name else ""
+        self._operations.authorize(
+            info, field_selector=selector if selector or verb in ("list", "watch", "deletecollection") else None
+        )
+        state.media = media = self._media(request, query)
+        match verb:
+            case "get":
+                answer = await self._operations.get(info, query.get("resourceVersion", ""))
+                return self._answer(info, answer, media)
+            case "list":
+                listing = await self._operations.list(info, parse.list_options(query))
+                body, content_type = render_list(info, listing, media)
+                return Reply(body, content_type=content_type)
+            case "watch":
+                state.long_running = True
+                self._metrics.long_running.inc()
+                return await self._streams.serve(info, request, media, state.audit_id)
+            case "delete":
+                return await self._delete(info, request, media)
+            case "deletecollection":
+                return await self._delete_collection(info, request, media)
+        written = await self._write(info, request, verb)
+        return self._answer(info, written.answer, media, status=201 if written.created else 200)
+
+    def _verb(self, info: RequestInfo, method: str, target: Target) -> str:
+        """The request's verb. Raises `MethodNotAllowed` and `NotFound`."""
+        resource = target.resource
+        assert resource is not None
+        if target.subresource:
+            subresource = resource.subresource(target.subresource)
+            if subresource is None:
+                raise not_served()
+            verb = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method)
+            if verb is None or verb not in subresource.verbs:
+                raise method_not_allowed()
+            return verb
+        if method == "GET" or method == "HEAD":
+            watch = target.watch or parse.flag(info.query, "watch")
+            verb = ("watch" if watch else "list") if not target.name or target.watch else "get"
+        elif target.name:
+            verb = {"PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "")
+        else:
+            verb = {"POST": "create", "DELETE": "deletecollection"}.get(method, "")
+        if verb not in resource.verbs or (verb == "create" and resource.namespaced and not target.namespace):
+            raise method_not_allowed()
+        if target.watch and target.name:
+            info.query = {**info.query, "fieldSelector": f"metadata.name={target.name}"}
+            info.name = ""
+        return verb
+
+    # ---- identity
+
+    def _certificate(self, request: Request) -> x509.Certificate | None:
+        transport = request.transport
+        connection = transport.get_extra_info("ssl_object") if transport is not None else None
+        if connection is None:
+            return None
+        der = connection.getpeercert(True)
+        if der is None:
+            return None
+        certificate = self._certificates.get(der)
+        if certificate is None:
+            certificate = x509.load_der_x509_certificate(der)
+            self._certificates[der] = certificate
+            if len(self._certificates) > _CERTIFICATES_KEPT:
+                self._certificates.popitem(last=False)
+        return certificate
+
+    # ---- paths that are no resources, and connections
+
+    async def _serve_path(
+        self, info: RequestInfo, request: Request, state: _State, target: Target
+    ) -> web.StreamResponse:
+        if target.known_version:
+            # As a resource nobody serves: whoever may not ask for it learns no more than that.
+            raise not_served()
+        self._operations.authorize(info)
+        response: web.StreamResponse | None = await self._non_resource(info, request)
+        return response if response is not None else text_reply("404 page not found\n", 404)
+
+    async def _connect(self, info: RequestInfo, request: Request, state: _State) -> web.StreamResponse:
+        resource = info.resource
+        assert resource is not None
+        subresource = resource.subresource(info.subresource)
+        if subresource is None:
+            raise not_served()
+        verb = _CONNECT_VERBS.get(request.method, "")
+        if verb not in subresource.verbs:
+            raise method_not_allowed()
+        info.verb = verb
+        self._operations.authorize(info)
+        handler = self._connect_handlers.get((resource.group, resource.plural, info.subresource))
+        if handler is None:
+            raise not_served()
+        if info.subresource != "log":
+            await self._operations.admit_connection(info)
+        state.long_running = True
+        self._metrics.long_running.inc()
+        return await handler(info, request)
+
+    # ---- answers
+
+    @staticmethod
+    def _media(request: Request, query: Mapping[str, str]) -> Media:
+        media = negotiate(request.headers.get("Accept", ""))
+        if "pretty" in query:
+            if parse.flag(query, "pretty"):
+                return Media(media.type, media.transform, media.version, pretty=True)
+        elif request.headers.get("User-Agent", "").startswith(_PRETTY_AGENTS):
+            return Media(media.type, media.transform, media.version, pretty=True)
+        return media
+
+    def _answer(self, info: RequestInfo, answer: Entry | Object, media: Media, status: int = 200) -> Reply:
+        body, content_type = render_answer(info, answer, media)
+        return Reply(body, status=status, content_type=content_type)
+
+    # ---- writes
+
+    async def _write(self, info: RequestInfo, request: Request, verb: str) -> Written:
+        query = info.query
+        kind = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}[verb]
+        options = parse.write_options(query, kind)
+        info.dry_run = parse.dry_run(query, info.query_lists.get("dryRun", ()), kind)
+        if verb == "patch":
+            return await self._operations.patch(info, await self._read_patch(request, options), options)
+        body = await self._read_object(info, request, options)
+        operation = self._operations.create if verb == "create" else self._operations.update
+        return await operation(info, body.value, options, body.faults)
+
+    async def _read_object(self, info: RequestInfo, request: Request, options: WriteOptions) -> text.Body:
+        media_type = _BODY_TYPES.get(request.content_type or "application/json")
+        if media_type is None:
+            if "Content-Type" in request.headers:
+                raise unsupported_body()
+            media_type = "json"
+        body = await request.read()
+        what = self._operations.body_type(info)
+        kind = what.kind if isinstance(what, Resource) else what[2]
+        return text.parse_body(body, media_type, kind, find_duplicates=options.field_validation != "Ignore")
+
+    async def _read_patch(self, request: Request, options: WriteOptions) -> patching.Patch:
+        content_type = request.content_type
+        if content_type not in patching.TYPES:
+            raise patching.unsupported(content_type)
+        body = await request.read()
+        try:
+            parsed = text.parse_yaml(body) if content_type == APPLY_PATCH else text.parse_json(body)
+        except text.TextError as e:
+            raise errors.BadRequest(f"error decoding patch: {e}") from e
+        if content_type == JSON_PATCH:
+            if not isinstance(parsed.value, list):
+                raise errors.BadRequest(
+                    "error decoding patch: json: cannot unmarshal into Go value of type jsonpatch.Patch"
+                )
+        elif not isinstance(parsed.value, dict):
+            raise errors.BadRequest(
+                "error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}"
+            )
+        return patching.Patch(content_type, parsed.value)
+
+    async def _delete_body(self, request: Request) -> Object | None:
+        if not request.can_read_body:
+            return None
+        body = await request.read()
+        if not body:
+            return None
+        media_type = _BODY_TYPES.get(request.content_type)
+        if media_type is None:
+            if "Content-Type" in request.headers:
+                raise unsupported_body()
+            media_type = "json"
+        value = text.parse_body(body, media_type, "DeleteOptions").value
+        if value.get("kind") not in (None, "", "DeleteOptions"):
+            raise errors.BadRequest(f"decoded object cannot be converted to DeleteOptions: kind is {value.get('kind')}")
+        return dict(value)
+
+    async def _delete(self, info: RequestInfo, request: Request, media: Media) -> Reply:
+        options, info.dry_run = parse.delete_options(info.query, await self._delete_body(request))
+        deleted = await self._operations.delete(info, options)
+        status = 202 if not deleted.gone and options.orphan_dependents is False else 200
+        if deleted.answers_with_object():
+            return self._answer(info, deleted.entry, media, status)
+        body, content_type = render(deleted.to_status(), Media(media.type, pretty=media.pretty))
+        return Reply(body, status=status, content_type=content_type)
+
+    async def _delete_collection(self, info: RequestInfo, request: Request, media: Media) -> Reply:
+        list_options = parse.list_options(info.query)
+        options, info.dry_run = parse.delete_options(info.query, await self._delete_body(request))
+        listing = await self._operations.delete_collection(info, list_options, options)
+        body, content_type = render_list(info, listing, media)
+        return Reply(body, content_type=content_type)
+
+
+class _State:
+    """What the walk has found out so far, for errors and metrics."""
+
+    __slots__ = ("audit_id", "info", "long_running", "media", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.info: RequestInfo | None = None
+        self.media: Media | None = None
+        self.long_running = False
+        self.audit_id = request.headers.get("Audit-Id") or str(uuid.UUID(int=random.getrandbits(128), version=4))
+
+    def media_for_errors(self) -> Media:
+        """An error is never transformed to a Table."""
+        if self.media is None:
+            try:
+                self.media = negotiate(self.request.headers.get("Accept", ""))
+            except errors.NotAcceptable:
+                self.media = Media()
+        return Media(self.media.type, pretty=self.media.pretty)
+
+    def labels(self) -> RequestLabels:
+        info = self.info
+        if info is None or info.resource is None:
+            return ((info.verb if info is not None else self.request.method).upper(), "", "", "", "", "")
+        resource = info.resource
+        scope = "resource" if info.name else "namespace" if info.namespace else "cluster"
+        return (info.verb.upper(), resource.group, resource.version, resource.plural, info.subresource, scope)
+
+
+def parse_query(query: str) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """(the first value of each parameter, all values of each)."""
+    lists: dict[str, list[str]] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        lists.setdefault(key, []).append(value)
+    return {k: v[0] for k, v in lists.items()}, lists
+
+
+def not_served() -> errors.NotFound:
+    return errors.NotFound("the server could not find the requested resource", details={})
+
+
+def method_not_allowed() -> errors.MethodNotAllowed:
+    return errors.MethodNotAllowed("the server does not allow this method on the requested resource", details={})
+
+
+def unsupported_body() -> errors.UnsupportedMediaType:
+    return errors.UnsupportedMediaType(
+        "the body of the request was in an unknown format - accepted media types include: "
+        "application/json, application/yaml"
+    )
+
+
+def server_protocols(context: ssl.SSLContext) -> None:
+    """Sets what a listening context needs: HTTP/1.1 only, client certificates asked for but not required."""
+    context.set_alpn_protocols(["http/1.1"])

@@ -1,0 +1,248 @@
+"""What can be asked of a resource, whatever the transport: authorization, decoding, and the verbs on resources and
+their subresources.
+
+HTTP and the in-process client both come through here. Bodies are plain decoded JSON that stays the caller's:
+decoding makes the private object that the registry takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pybernetes.api import errors
+from pybernetes.api.kinds.scale import from_scale, to_scale
+from pybernetes.api.meta import Object, clone
+from pybernetes.api.resources import Resource
+from pybernetes.apiserver import conversion, subresources
+from pybernetes.apiserver.authorization import access_denied
+from pybernetes.apiserver.deletion import Deleted, Deleter
+from pybernetes.apiserver.entries import Entry
+from pybernetes.apiserver.interfaces import Attributes, Authorizer, HandlerKey, ObjectHandler, RequestInfo
+from pybernetes.apiserver.listing import Lister, Listing
+from pybernetes.apiserver.options import DeleteOptions, ListOptions, WriteOptions
+from pybernetes.apiserver.patching import Patch, apply
+from pybernetes.apiserver.registry import Registry
+from pybernetes.apiserver.served import ServedKinds, What
+from pybernetes.apiserver.watching import Watcher
+
+_SCALE: tuple[str, str, str] = ("autoscaling", "v1", "Scale")
+
+
+@dataclass(slots=True)
+class Written:
+    """What a create, update or patch answers with: a stored object, or a plain one (a scale, a review)."""
+
+    answer: Entry | Object
+    created: bool = False
+
+
+class Operations:
+    def __init__(
+        self,
+        registry: Registry,
+        lister: Lister,
+        deleter: Deleter,
+        authorizer: Authorizer,
+        object_handlers: Mapping[HandlerKey, ObjectHandler],
+    ) -> None:
+        self.registry = registry
+        self.kinds: ServedKinds = registry.kinds
+        self._lister = lister
+        self._deleter = deleter
+        self._authorizer = authorizer
+        self._object_handlers = dict(object_handlers)
+
+    # ---- authorization
+
+    def authorize(self, info: RequestInfo, verb: str = "", field_selector: str | None = None) -> None:
+        """Raises `Forbidden`, worded as upstream."""
+        resource = info.resource
+        if resource is None:
+            attributes = Attributes(info.user, info.verb, path=info.path)
+        else:
+            name = info.name
+            namespace = info.namespace
+            if not name and field_selector:
+                name = _selected_name(field_selector)
+            elif resource.plural == "namespaces" and not resource.group:
+                namespace = name
+            attributes = Attributes(
+                info.user, verb or info.verb, namespace, resource.group, resource.version, resource.plural,
+                info.subresource, name, info.path, field_selector,
+            )  # fmt: skip
+        decision = self._authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise access_denied(attributes, decision.reason)
+
+    # ---- reading
+
+    async def get(self, info: RequestInfo, resource_version: str = "") -> Entry | Object:
+        entry = await self.registry.get(info, resource_version)
+        if info.subresource == "scale":
+            assert info.resource is not None
+            return to_scale(info.resource, entry.obj)
+        return entry
+
+    async def list(self, info: RequestInfo, options: ListOptions) -> Listing:
+        return await self._lister.list(info, options)
+
+    async def watch(self, info: RequestInfo, options: ListOptions) -> tuple[Watcher, int | None]:
+        return await self._lister.watch(info, options)
+
+    def detach(self, watcher: Watcher) -> None:
+        self._lister.detach(watcher)
+
+    # ---- writing
+
+    def body_type(self, info: RequestInfo) -> What:
+        """The type that travels in the request's body."""
+        resource = info.resource
+        assert resource is not None
+        subresource = resource.subresource(info.subresource) if info.subresource else None
+        if subresource is None or subresource.kind == resource.kind:
+            return resource
+        return (
+            (subresource.group, subresource.version, subresource.kind)
+            if subresource.version
+            else (resource.group, resource.version, subresource.kind)
+        )
+
+    def decode(self, info: RequestInfo, body: Object, options: WriteOptions, faults: Sequence[str] = ()) -> Object:
+        """A private object of the body. Raises `BadRequest`; notes warnings."""
+        what = self.body_type(info)
+        body = check_kind(body, what)
+        obj, warnings = self.kinds.decode(body, what, options.field_validation, faults)
+        info.warnings += warnings
+        return obj
+
+    def _to_storage(self, resource: Resource, obj: Object) -> Object:
+        obj = conversion.to_storage(resource, obj)
+        self.kinds.strategy(resource).default(obj)
+        return obj
+
+    async def create(
+        self, info: RequestInfo, body: Object, options: WriteOptions, faults: Sequence[str] = ()
+    ) -> Written:
+        resource = info.resource
+        assert resource is not None
+        obj = self.decode(info, body, options, faults)
+        handler = self._object_handlers.get((resource.group, resource.plural, info.subresource))
+        if handler is not None:
+            await self.registry.admit("CREATE", info, obj, None)
+            return Written(await handler(info, obj), created=True)
+        return Written(await self.registry.create(info, self._to_storage(resource, obj)), created=True)
+
+    async def update(
+        self, info: RequestInfo, body: Object, options: WriteOptions, faults: Sequence[str] = ()
+    ) -> Written:
+        resource = info.resource
+        assert resource is not None
+        wanted = self.decode(info, body, options, faults)
+        _check_name(info, wanted)
+        strategy = subresources.strategy_for(info, self.kinds.strategy(resource))
+        if info.subresource == "scale":
+
+            async def scaled(existing: Entry | None) -> Object:
+                assert existing is not None
+                return _scaled(resource, existing, wanted)
+
+            retry = not wanted["metadata"].get("resourceVersion")
+            entry, _ = await self.registry.update(info, scaled, strategy=strategy, retry=retry)
+            return Written(to_scale(resource, entry.obj))
+        wanted = self._to_storage(resource, wanted)
+        pristine = wanted["metadata"].get("resourceVersion") in (None, "", "0")
+
+        async def replaced(existing: Entry | None) -> Object:
+            if existing is None:
+                self.authorize(info, "create")
+            # Only an update without a version is tried again, and must then start from the same object.
+            copy: Object = clone(wanted) if pristine else wanted
+            return copy
+
+        may_create = not info.subresource and self.kinds.strategy(resource).allow_create_on_update
+        entry, created = await self.registry.update(info, replaced, strategy=strategy, may_create=may_create)
+        return Written(entry, created)
+
+    async def patch(self, info: RequestInfo, patch: Patch, options: WriteOptions) -> Written:
+        resource = info.resource
+        assert resource is not None
+        what = self.body_type(info)
+        strategy = subresources.strategy_for(info, self.kinds.strategy(resource))
+        scale = info.subresource == "scale"
+
+        async def patched(existing: Entry | None) -> Object:
+            assert existing is not None
+            current = to_scale(resource, existing.obj) if scale else existing.object_as(resource)
+            changed = check_kind(apply(patch, current, what), what)
+            obj, warnings = self.kinds.decode_patched(changed, what, options.field_validation)
+            for warning in warnings:
+                if warning not in info.warnings:
+                    info.warnings.append(warning)
+            _check_name(info, obj)
+            return _scaled(resource, existing, obj) if scale else self._to_storage(resource, obj)
+
+        entry, created = await self.registry.update(info, patched, strategy=strategy, retry=True)
+        return Written(to_scale(resource, entry.obj) if scale else entry, created)
+
+    async def delete(self, info: RequestInfo, options: DeleteOptions) -> Deleted:
+        return await self._deleter.delete(info, options)
+
+    async def delete_collection(self, info: RequestInfo, list_options: ListOptions, options: DeleteOptions) -> Listing:
+        return await self._deleter.delete_collection(info, list_options, options)
+
+    async def admit_connection(self, info: RequestInfo) -> None:
+        await self.registry.admit("CONNECT", info, None, None)
+
+
+def _scaled(resource: Resource, existing: Entry, scale: Object) -> Object:
+    obj: Object = clone(existing.obj)
+    from_scale(resource, obj, scale)
+    return obj
+
+
+def _selected_name(field_selector: str) -> str:
+    """The name that a field selector fixes, which counts as the request's name for authorization."""
+    for term in field_selector.split(","):
+        if term.startswith("metadata.name="):
+            return term[len("metadata.name=") :].lstrip("=")
+    return ""
+
+
+def check_kind(body: Object, what: What) -> Object:
+    """The body with apiVersion and kind, which it may leave out. Raises `BadRequest` where they are others."""
+    if isinstance(what, Resource):
+        api_version, kind = what.api_version, what.kind
+    else:
+        api_version, kind = f"{what[0]}/{what[1]}" if what[0] else what[1], what[2]
+    own_version, own_kind = body.get("apiVersion") or "", body.get("kind") or ""
+    if own_version == api_version and own_kind == kind:
+        return body
+    if own_version and own_version != api_version:
+        raise errors.BadRequest(
+            f"the API version in the data ({own_version}) does not match the expected API version ({api_version})"
+        )
+    if own_kind and own_kind != kind:
+        version = api_version.rpartition("/")[2]
+        raise errors.BadRequest(
+            f'{own_kind} in version "{version}" cannot be handled as a {kind}: no kind "{own_kind}" is registered '
+            f'for version "{api_version}"'
+        )
+    return {**body, "apiVersion": api_version, "kind": kind}
+
+
+def _check_name(info: RequestInfo, obj: Any) -> None:
+    meta = obj.get("metadata") or {}
+    name = meta.get("name")
+    if not name:
+        raise errors.BadRequest(
+            f"the name of the object ({info.name} based on URL) was undeterminable: name must be provided"
+        )
+    if name != info.name:
+        raise errors.BadRequest(f"the name of the object ({name}) does not match the name on the URL ({info.name})")
+    namespace = meta.get("namespace")
+    if info.namespace and namespace and namespace != info.namespace:
+        raise errors.BadRequest(
+            f"the namespace of the object ({namespace}) does not match the namespace on the request ({info.namespace})"
+        )

@@ -1,0 +1,193 @@
+"""Answers on the wire: one write of a ready head and ready bytes, and the errors' Status.
+
+`Reply` is an aiohttp response that does not build its head from a dictionary of headers: with cached bodies the head
+would cost more than all the rest.
+"""
+
+from __future__ import annotations
+
+import gzip
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import yaml
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from pybernetes.api.errors import ApiError
+from pybernetes.api.meta import Object
+from pybernetes.apiserver import encoding
+from pybernetes.apiserver.negotiation import PLAIN, YAML, Media
+
+GZIP_FROM_BYTES = 128 * 1024
+"""Smaller answers are not compressed, as upstream."""
+
+_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
+_NO_CACHE = b"Cache-Control: no-cache, private\r\n"
+_ONE_WRITE_BYTES = 64 * 1024
+_WARNINGS_BYTES_MAX = 4096
+
+_JSON_TYPE = b"application/json"
+
+
+class _Date:
+    """The Date header, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._line = b""
+
+    def line(self) -> bytes:
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            self._line = f"Date: {formatdate(now, usegmt=True)}\r\n".encode()
+        return self._line
+
+
+_date = _Date()
+
+
+def _clean(value: str) -> bytes:
+    """A header's value without what could end the header."""
+    return "".join(c for c in value if c >= " " and c != "\x7f").encode("utf-8", "replace")
+
+
+class Reply(web.StreamResponse):
+    """A complete answer."""
+
+    def __init__(
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        content_type: bytes = _JSON_TYPE,
+        cacheable: bool = False,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        # Not calling the base class is the point: it would build the headers' dictionary.
+        self.body = body
+        self.code = status
+        self._content_type_bytes = content_type
+        self._cacheable = cacheable
+        self.extra = headers
+        self.audit_id = b""
+
+    @property
+    def status(self) -> int:
+        return self.code
+
+    def add_header(self, name: str, value: str) -> None:
+        self.extra = (*self.extra, (name, value))
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        keep_alive = self._keep_alive
+        if keep_alive is None:
+            keep_alive = request.keep_alive
+        self._keep_alive = keep_alive
+        body = self.body
+        parts = [
+            _STATUS_LINES[self.code],
+            b"Audit-Id: ",
+            self.audit_id,
+            b"\r\n",
+            b"" if self._cacheable else _NO_CACHE,
+            b"Content-Type: ",
+            self._content_type_bytes,
+            b"\r\n",
+            _date.line(),
+        ]
+        for name, value in self.extra:
+            parts += (name.encode(), b": ", _clean(value), b"\r\n")
+        if not keep_alive:
+            parts.append(b"Connection: close\r\n")
+        elif request.version < (1, 1):
+            parts.append(b"Connection: keep-alive\r\n")
+        if self.code != 304:
+            parts.append(b"Content-Length: %d\r\n\r\n" % len(body))
+        else:
+            parts.append(b"\r\n")
+        writer = request._payload_writer
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        if request.method == "HEAD" or self.code == 304:
+            body = b""
+        if len(body) <= _ONE_WRITE_BYTES:
+            parts.append(body)
+            transport.write(b"".join(parts))
+        else:
+            transport.write(b"".join(parts))
+            transport.write(body)
+            await writer.drain()
+        self._eof_sent = True
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        assert not data
+
+
+def render(value: Object, media: Media = PLAIN) -> tuple[bytes, bytes]:
+    """(body, content type) of a decoded object."""
+    if media.type == YAML:
+        return to_yaml(value), b"application/yaml"
+    if media.pretty:
+        return encoding.encode_pretty(value), _JSON_TYPE
+    return encoding.encode(value) + b"\n", _JSON_TYPE
+
+
+def render_bytes(raw: bytes, media: Media) -> tuple[bytes, bytes]:
+    """(body, content type) of encoded JSON."""
+    if media.type == YAML or media.pretty:
+        return render(orjson.loads(raw), media)
+    return raw, _JSON_TYPE
+
+
+def to_yaml(value: Any) -> bytes:
+    text: str = yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True, width=2**31 - 1)
+    return text.encode()
+
+
+def compress(reply: Reply) -> None:
+    """Compresses the body in place, at the level where it costs least."""
+    reply.body = gzip.compress(reply.body, compresslevel=1)
+    reply.add_header("Content-Encoding", "gzip")
+    reply.add_header("Vary", "Accept-Encoding")
+
+
+def add_warnings(reply: web.StreamResponse, warnings: list[str]) -> None:
+    """``Warning: 299`` headers, each text once, at most 4 KiB in all as upstream."""
+    size = 0
+    for text in dict.fromkeys(warnings):
+        size += len(text)
+        if size > _WARNINGS_BYTES_MAX:
+            break
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+        if isinstance(reply, Reply):
+            reply.add_header("Warning", f'299 - "{quoted}"')
+        else:
+            reply.headers.add("Warning", f'299 - "{quoted}"')
+
+
+def error_reply(error: ApiError, media: Media = PLAIN) -> Reply:
+    body, content_type = render(error.to_status(), media)
+    code = error.code if error.code in _STATUS_LINES else 500
+    reply = Reply(body, status=code, content_type=content_type)
+    retry = error.retry_after_seconds
+    if retry:
+        reply.add_header("Retry-After", str(retry))
+    if code == 401:
+        reply.add_header("Www-Authenticate", 'Basic realm="kubernetes-master"')
+    return reply
+
+
+def text_reply(text: str, status: int = 200) -> Reply:
+    return Reply(
+        text.encode(),
+        status=status,
+        content_type=b"text/plain; charset=utf-8",
+        headers=(("X-Content-Type-Options", "nosniff"),),
+    )

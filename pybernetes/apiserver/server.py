@@ -1,0 +1,215 @@
+"""The API server, put together: store, watch cache, security, registry, HTTP.
+
+`start` loads the cache, builds the rest over it, and listens; `stop` is graceful: readiness fails first, watches end
+in order, requests in flight get `drain_seconds`, then connections are closed. One event loop owns the server. The
+store is the caller's: it outlives the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+from aiohttp import web
+
+from pybernetes.api.kinds.registry import strategy_for
+from pybernetes.api.meta import Object
+from pybernetes.api.schema import nodes
+from pybernetes.api.user import User
+from pybernetes.apiserver.cacher import Cacher, CacheReader
+from pybernetes.apiserver.compaction import Compactor
+from pybernetes.apiserver.deletion import Deleter
+from pybernetes.apiserver.documents import Documents
+from pybernetes.apiserver.endpoints import Endpoints, HealthCheck
+from pybernetes.apiserver.http import HTTPHandler
+from pybernetes.apiserver.inprocess import InProcessClient
+from pybernetes.apiserver.interfaces import (
+    AdmissionPlugin,
+    Authenticator,
+    Authorizer,
+    ConnectHandler,
+    HandlerKey,
+    ObjectHandler,
+    ObservableReader,
+)
+from pybernetes.apiserver.listing import Lister
+from pybernetes.apiserver.metrics import Metrics
+from pybernetes.apiserver.operations import Operations
+from pybernetes.apiserver.pods import PodHandlers
+from pybernetes.apiserver.registry import Registry
+from pybernetes.apiserver.requests import make_request
+from pybernetes.apiserver.served import ServedKinds
+from pybernetes.apiserver.services import ServiceAllocator
+from pybernetes.apiserver.storage import ObjectStorage
+from pybernetes.apiserver.watch_stream import WatchStreams
+from pybernetes.client.interface import Client
+from pybernetes.lib.clock import Clock, SystemClock
+from pybernetes.store.interface import Store
+
+log = structlog.get_logger(__name__)
+
+
+class SecurityParts(Protocol):
+    """What the server needs of its guard room; `pybernetes.apiserver.security.Security` is it."""
+
+    @property
+    def authenticator(self) -> Authenticator: ...
+    @property
+    def anonymous(self) -> bool: ...
+    @property
+    def authorizer(self) -> Authorizer: ...
+    @property
+    def admission(self) -> Sequence[AdmissionPlugin]: ...
+    @property
+    def object_handlers(self) -> Mapping[HandlerKey, ObjectHandler]: ...
+    @property
+    def connect_handlers(self) -> Mapping[HandlerKey, ConnectHandler]: ...
+    @property
+    def openid_configuration(self) -> Object: ...
+    @property
+    def jwks(self) -> Object: ...
+    async def close(self) -> None: ...
+
+
+SecurityBuilder = Callable[[ObservableReader, Callable[[User], Client]], SecurityParts]
+"""(the loaded watch cache, maker of in-process clients) -> the guard room. The clients work once the server has
+started."""
+
+
+@dataclass(frozen=True, slots=True)
+class APIServerConfig:
+    sockets: Sequence[socket.socket]
+    """Bound and listening already, in whatever namespace. The server closes them."""
+    ssl_context: ssl.SSLContext | None = None
+    """None for plain HTTP, in tests only."""
+    service_cidr: str = "10.96.0.0/16"
+    node_ports: tuple[int, int] = (30000, 32767)
+    server_address: str = "localhost:6443"
+    """``host:port`` as discovery tells it to clients."""
+    drain_seconds: float = 10.0
+    """How long requests in flight may go on when the server stops."""
+    compaction_seconds: float = 300.0
+    """History that is at least this old is compacted away, as often; 0 for never."""
+    clock: Clock = field(default_factory=SystemClock)
+
+
+class APIServer:
+    """One API server over one store."""
+
+    def __init__(self, config: APIServerConfig, store: Store, security: SecurityBuilder) -> None:
+        self._config = config
+        self._store = store
+        self._build_security = security
+        self.metrics = Metrics()
+        self.cacher = Cacher(store, config.clock)
+        self.reader = CacheReader(self.cacher)
+        self.kinds = ServedKinds(strategy_for)
+        self._storage = ObjectStorage(store, self.cacher, config.clock)
+        self._operations: Operations | None = None
+        self._security: SecurityParts | None = None
+        self._compactor = Compactor(store, config.clock, config.compaction_seconds)
+        self._web: web.Server | None = None
+        self._listeners: list[asyncio.Server] = []
+        self._stopping = False
+        self._pending_hooks: set[str] = set()
+        self.metrics.add_objects(lambda: {k.storage_id: len(k) for k in self.cacher.kinds()})
+
+    # ---- lifecycle
+
+    async def start(self) -> None:
+        """Returns when the server answers. Cancelled or failed, `stop` cleans up."""
+        config = self._config
+        await asyncio.to_thread(nodes.preload, list(self.kinds))
+        await self.cacher.start()
+        security = self._security = self._build_security(self.reader, self.client_for)
+        services = ServiceAllocator(self.cacher, config.service_cidr, config.node_ports)
+        registry = Registry(self._storage, self.kinds, security.admission, config.clock, {"core/services": services})
+        lister = Lister(self._storage, self.kinds)
+        deleter = Deleter(registry, lister)
+        pods = PodHandlers(registry, deleter, self.reader)
+        operations = self._operations = Operations(
+            registry, lister, deleter, security.authorizer, {**pods.handlers(), **security.object_handlers}
+        )
+        endpoints = Endpoints(
+            self.metrics, self._checks(), openid_configuration=security.openid_configuration, jwks=security.jwks
+        )
+        Documents(self.kinds, config.server_address).install(endpoints)
+        handler = HTTPHandler(
+            operations,
+            security.authenticator,
+            security.connect_handlers,
+            endpoints.serve,
+            WatchStreams(operations, self.cacher, self.metrics),
+            self.metrics,
+            anonymous=security.anonymous,
+        )
+        self._web = web.Server(
+            handler.handle, request_factory=make_request, access_log=None, keepalive_timeout=180.0, lingering_time=2.0
+        )
+        loop = asyncio.get_running_loop()
+        for sock in config.sockets:
+            self._listeners.append(await loop.create_server(self._web, sock=sock, ssl=config.ssl_context, backlog=1024))
+        self._compactor.start()
+        log.info("API server started", revision=self.cacher.revision, sockets=len(self._listeners))
+
+    async def stop(self) -> None:
+        """Graceful; safe to call twice, and after a `start` that failed."""
+        if self._stopping:
+            return
+        self._stopping = True
+        log.info("API server stopping")
+        await self._compactor.stop()
+        for listener in self._listeners:
+            listener.close()
+        self.cacher.end_watches()
+        if self._web is not None:
+            self._web.pre_shutdown()
+            await self._web.shutdown(self._config.drain_seconds)
+        for listener in self._listeners:
+            await listener.wait_closed()
+        for sock in self._config.sockets:
+            sock.close()
+        if self._security is not None:
+            await self._security.close()
+        await self.cacher.stop()
+        log.info("API server stopped")
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    # ---- for components in this process
+
+    def client_for(self, user: User) -> Client:
+        """A client without HTTP that acts as `user`. It works while the server runs."""
+        return InProcessClient(self._running_operations, self.cacher, user, lambda: self._stopping)
+
+    def _running_operations(self) -> Operations:
+        assert self._operations is not None, "the server has not started"
+        return self._operations
+
+    # ---- health
+
+    def start_hook(self, name: str) -> Callable[[], None]:
+        """Makes readiness wait for ``poststarthook/NAME`` until the returned function is called."""
+        self._pending_hooks.add(name)
+        return lambda: self._pending_hooks.discard(name)
+
+    def _checks(self) -> list[HealthCheck]:
+        return [
+            HealthCheck("ping", lambda: ""),
+            HealthCheck("log", lambda: ""),
+            HealthCheck("etcd", lambda: "" if self.cacher.following else "the store's watch is broken"),
+            HealthCheck("informer-sync", lambda: "" if self.cacher.following else "not synced", live=False),
+            HealthCheck(
+                "poststarthook",
+                lambda: f"not finished: {', '.join(sorted(self._pending_hooks))}" if self._pending_hooks else "",
+                live=False,
+            ),
+            HealthCheck("shutdown", lambda: "process is shutting down" if self._stopping else "", live=False),
+        ]

@@ -1,0 +1,308 @@
+"""Cluster IPs and node ports of Services.
+
+What is allocated is what the Services in the cache say: there is no second record that a crash could leave wrong, and
+nothing leaks. Between the choice and the cache's showing it, a value is held as pending by the request that chose it.
+Choosing happens in one step of the event loop, so two requests never get the same. One server process writes to a
+store. Source of bands and texts: upstream's ``pkg/registry/core/service`` (ipallocator, portallocator).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pybernetes.api import errors
+from pybernetes.api.kinds.faults import Faults
+from pybernetes.api.kinds.services import HEADLESS, cluster_ips, needs_health_check
+from pybernetes.api.meta import Object, name_of, namespace_of
+from pybernetes.api.resources import SERVICES
+from pybernetes.apiserver.cacher import Cacher
+from pybernetes.apiserver.interfaces import RequestInfo
+
+_PROBES = 64
+_EXTERNAL_NAME = "ExternalName"
+_IPS = "spec.clusterIPs"
+
+
+class Pool:
+    """Whole numbers in [first, last], counted by use. The lower band is left to explicit choices for as long as the
+    upper one has room, as upstream."""
+
+    def __init__(self, first: int, last: int, reserved_band: int) -> None:
+        self.first = first
+        self.last = last
+        self._dynamic_first = first + reserved_band if first + reserved_band <= last else first
+        self._used: Counter[int] = Counter()
+        self._pending: set[int] = set()
+
+    def __contains__(self, value: int) -> bool:
+        return self.first <= value <= self.last
+
+    def __len__(self) -> int:
+        """Values that are taken."""
+        return len(self._used.keys() | self._pending)
+
+    def is_free(self, value: int) -> bool:
+        return value not in self._used and value not in self._pending
+
+    def used(self, values: Iterable[int]) -> None:
+        self._used.update(values)
+
+    def unused(self, values: Iterable[int]) -> None:
+        for value in values:
+            self._used[value] -= 1
+            if self._used[value] <= 0:
+                del self._used[value]
+
+    def hold(self, value: int) -> None:
+        self._pending.add(value)
+
+    def let_go(self, value: int) -> None:
+        self._pending.discard(value)
+
+    def choose(self) -> int | None:
+        """Holds and returns a free value, None where there is none."""
+        for _ in range(_PROBES):
+            value = random.randint(self._dynamic_first, self.last)
+            if self.is_free(value):
+                self.hold(value)
+                return value
+        for low, high in ((self._dynamic_first, self.last), (self.first, self._dynamic_first - 1)):
+            for value in range(low, high + 1):
+                if self.is_free(value):
+                    self.hold(value)
+                    return value
+        return None
+
+
+@dataclass(slots=True)
+class _Held:
+    """What one request holds until the cache shows its write (or shows that there is none)."""
+
+    cacher: Cacher
+    ips: Pool
+    ports: Pool
+    addresses: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+    def release(self) -> None:
+        for address in self.addresses:
+            self.ips.let_go(address)
+        for number in self.numbers:
+            self.ports.let_go(number)
+
+    async def finish(self) -> None:
+        if not self.addresses and not self.numbers:
+            return
+        try:
+            await self.cacher.fresh()
+        finally:
+            self.release()
+
+
+class ServiceAllocator:
+    """The `WriteHook` of Services."""
+
+    def __init__(
+        self, cacher: Cacher, cidr: str = "10.96.0.0/16", node_ports: tuple[int, int] = (30000, 32767)
+    ) -> None:
+        self._cacher = cacher
+        self._network = ipaddress.ip_network(cidr)
+        self._family = f"IPv{self._network.version}"
+        first = int(self._network.network_address) + 1
+        last = int(self._network.broadcast_address) - (1 if self._network.version == 4 else 0)
+        self.ips = Pool(first, last, _band(last - first + 1, 16, 256))
+        low, high = node_ports
+        self.ports = Pool(low, high, _band(high - low + 1, 32, 128))
+        self._kubernetes = first
+        cacher.kind(SERVICES).subscribe(self._changed)
+
+    # ---- following the cache
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        if new is not None:
+            self.ips.used(self._addresses(new))
+            self.ports.used(_node_ports(new))
+        if old is not None:
+            self.ips.unused(self._addresses(old))
+            self.ports.unused(_node_ports(old))
+
+    def _addresses(self, service: Object) -> list[int]:
+        spec = service.get("spec") or {}
+        if spec.get("type") == _EXTERNAL_NAME:
+            return []
+        found = []
+        for text in spec.get("clusterIPs") or ():
+            if text != HEADLESS and (address := ipaddress.ip_address(text)) in self._network:
+                found.append(int(address))
+        return found
+
+    # ---- allocating
+
+    def begin(self, info: RequestInfo, obj: Object, old: Object | None) -> _Held:
+        """Gives the Service what its type needs. Raises `Invalid` and, where a range is full, `InternalError`."""
+        held = _Held(self._cacher, self.ips, self.ports)
+        try:
+            faults = Faults()
+            spec = obj.setdefault("spec", {})
+            before = (old or {}).get("spec") or {}
+            if spec.get("type") != _EXTERNAL_NAME:
+                self._families(faults, spec)
+                if not faults:
+                    self._allocate_ip(faults, held, obj, before)
+                if not faults:
+                    cluster_ips(faults, spec)
+            self._allocate_ports(faults, held, spec, before)
+            if faults:
+                raise errors.invalid("", "Service", name_of(obj), faults)
+        except errors.ApiError:
+            held.release()
+            raise
+        if info.dry_run:
+            held.release()
+            return _Held(self._cacher, self.ips, self.ports)
+        return held
+
+    def _families(self, faults: Faults, spec: Object) -> None:
+        """ipFamilies and ipFamilyPolicy of a cluster that has one family."""
+        other = "IPv6" if self._family == "IPv4" else "IPv4"
+        headless = spec.get("clusterIPs") == [HEADLESS]
+        families = list(spec.get("ipFamilies") or ())
+        policy = spec.get("ipFamilyPolicy")
+        if headless and not spec.get("selector"):
+            # Whoever writes the endpoints may have addresses of any family.
+            policy = policy or "RequireDualStack"
+            if not families:
+                families = [self._family] if policy == "SingleStack" else [self._family, other]
+            elif len(families) == 1 and policy != "SingleStack":
+                families.append("IPv6" if families[0] == "IPv4" else "IPv4")
+        else:
+            for i, family in enumerate(families):
+                if family != self._family:
+                    faults.invalid(f"spec.ipFamilies[{i}]", family, "not configured on this cluster")
+            if policy == "RequireDualStack":
+                faults.invalid("spec.ipFamilyPolicy", policy, "this cluster is not configured for dual-stack services")
+            policy = policy or "SingleStack"
+            families = families or [self._family]
+        spec["ipFamilies"], spec["ipFamilyPolicy"] = families, policy
+
+    def _allocate_ip(self, faults: Faults, held: _Held, obj: Object, before: Object) -> None:
+        spec = obj["spec"]
+        wanted = list(spec.get("clusterIPs") or ())
+        if wanted == [HEADLESS]:
+            return
+        if not wanted:
+            address = self.ips.choose()
+            if address is None:
+                raise errors.InternalError("Internal error occurred: failed to allocate a serviceIP: range is full")
+            held.addresses.append(address)
+            spec["clusterIP"] = str(type(self._network.network_address)(address))
+            spec["clusterIPs"] = [spec["clusterIP"]]
+            return
+        kept = set(before.get("clusterIPs") or ()) if before.get("type") != _EXTERNAL_NAME else set()
+        for text in wanted:
+            if text in kept:
+                continue
+            fault = self._claim(held, text, obj)
+            if fault:
+                faults.invalid(_IPS, wanted, f"failed to allocate IP {text}: {fault}")
+
+    def _claim(self, held: _Held, text: str, service: Object) -> str:
+        """Holds an address that was asked for by name; what is wrong with it, if anything."""
+        address = ipaddress.ip_address(text)
+        number = int(address)
+        if address not in self._network or number not in self.ips:
+            return f"provided IP is not in the valid range. The range of valid IPs is {self._network}"
+        is_kubernetes = (namespace_of(service), name_of(service)) == ("default", "kubernetes")
+        if not self.ips.is_free(number) or (number == self._kubernetes and not is_kubernetes):
+            return "provided IP is already allocated"
+        self.ips.hold(number)
+        held.addresses.append(number)
+        return ""
+
+    def _allocate_ports(self, faults: Faults, held: _Held, spec: Object, before: Object) -> None:
+        kind = spec.get("type")
+        kept = set(_node_ports({"spec": before}))
+        if kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False):
+            self._port_numbers(faults, held, spec, kept, choose=True)
+        elif kind == "LoadBalancer":
+            self._port_numbers(faults, held, spec, kept, choose=False)
+        if needs_health_check(spec):
+            self._health_check_port(faults, held, spec, kept)
+
+    def _port_numbers(self, faults: Faults, held: _Held, spec: Object, kept: set[int], *, choose: bool) -> None:
+        ports = spec.get("ports") or ()
+        # The same port under two protocols gets one node port.
+        by_port: dict[int, int] = {}
+        mine: set[int] = set(kept)
+        for i, port in enumerate(ports):
+            number = port.get("nodePort")
+            if not number:
+                continue
+            by_port.setdefault(port.get("port") or 0, number)
+            if number in mine:
+                continue
+            fault = self._claim_port(held, number)
+            if fault:
+                faults.invalid(f"spec.ports[{i}].nodePort", number, fault)
+            mine.add(number)
+        if not choose or faults:
+            return
+        taken = {(p.get("protocol"), p.get("nodePort")) for p in ports}
+        for port in ports:
+            if port.get("nodePort"):
+                continue
+            shared = by_port.get(port.get("port") or 0)
+            if shared is not None and (port.get("protocol"), shared) not in taken:
+                port["nodePort"] = shared
+            else:
+                port["nodePort"] = by_port[port.get("port") or 0] = self._choose_port(held)
+            taken.add((port.get("protocol"), port["nodePort"]))
+
+    def _health_check_port(self, faults: Faults, held: _Held, spec: Object, kept: set[int]) -> None:
+        number = spec.get("healthCheckNodePort")
+        if not number:
+            spec["healthCheckNodePort"] = self._choose_port(held)
+        elif number not in kept and (fault := self._claim_port(held, number)):
+            faults.invalid(
+                "spec.healthCheckNodePort",
+                number,
+                f"failed to allocate requested HealthCheck NodePort {number}: {fault}",
+            )
+
+    def _choose_port(self, held: _Held) -> int:
+        number = self.ports.choose()
+        if number is None:
+            raise errors.InternalError("Internal error occurred: failed to allocate a nodePort: range is full")
+        held.numbers.append(number)
+        return number
+
+    def _claim_port(self, held: _Held, number: int) -> str:
+        if number not in self.ports:
+            return (
+                "provided port is not in the valid range. "
+                f"The range of valid ports is {self.ports.first}-{self.ports.last}"
+            )
+        if not self.ports.is_free(number):
+            return "provided port is already allocated"
+        self.ports.hold(number)
+        held.numbers.append(number)
+        return ""
+
+
+def _band(size: int, share: int, most: int) -> int:
+    """How many values at the start of a range are left to explicit choices (upstream's calculateRangeOffset)."""
+    if size <= 16:
+        return 0
+    return max(16, min(most, size // share))
+
+
+def _node_ports(service: Object) -> set[int]:
+    spec = service.get("spec") or {}
+    numbers = {p["nodePort"] for p in spec.get("ports") or () if p.get("nodePort")}
+    if spec.get("healthCheckNodePort"):
+        numbers.add(spec["healthCheckNodePort"])
+    return numbers
