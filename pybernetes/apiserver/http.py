@@ -51,6 +51,7 @@ from pybernetes.apiserver.requests import BODY_BYTES_MAX, Request
 from pybernetes.apiserver.store_errors import api_error
 from pybernetes.apiserver.watch_stream import WatchStreams
 from pybernetes.client.interface import APPLY_PATCH, JSON_PATCH
+from pybernetes.lib.clock import Clock
 from pybernetes.store.interface import StoreError
 
 INFLIGHT_MAX = 1000
@@ -85,6 +86,7 @@ class HTTPHandler:
         non_resource: NonResource,
         streams: WatchStreams,
         metrics: Metrics,
+        clock: Clock,
         *,
         anonymous: bool = True,
     ) -> None:
@@ -94,6 +96,7 @@ class HTTPHandler:
         self._non_resource = non_resource
         self._streams = streams
         self._metrics = metrics
+        self._clock = clock
         self._anonymous = anonymous
         self._certificates: OrderedDict[bytes, x509.Certificate] = OrderedDict()
         self._inflight = 0
@@ -189,7 +192,7 @@ class HTTPHandler:
                 return self._answer(info, answer, media)
             case "list":
                 listing = await self._operations.list(info, parse.list_options(query))
-                body, content_type = render_list(info, listing, media)
+                body, content_type = render_list(info, listing, media, self._clock.now())
                 return Reply(body, content_type=content_type)
             case "watch":
                 state.long_running = True
@@ -291,7 +294,7 @@ class HTTPHandler:
         return media
 
     def _answer(self, info: RequestInfo, answer: Entry | Object, media: Media, status: int = 200) -> Reply:
-        body, content_type = render_answer(info, answer, media)
+        body, content_type = render_answer(info, answer, media, self._clock.now())
         return Reply(body, status=status, content_type=content_type)
 
     # ---- writes
@@ -367,7 +370,7 @@ class HTTPHandler:
         list_options = parse.list_options(info.query)
         options, info.dry_run = parse.delete_options(info.query, await self._delete_body(request))
         listing = await self._operations.delete_collection(info, list_options, options)
-        body, content_type = render_list(info, listing, media)
+        body, content_type = render_list(info, listing, media, self._clock.now())
         return Reply(body, content_type=content_type)
 
 

@@ -80,7 +80,7 @@ class Metrics:
                 family.add_metric((resource,), count)
             return [family]
 
-        self.registry.register(_Snapshot(collect))  # type: ignore[arg-type]
+        self.registry.register(_Snapshot(collect))
 
     def expose(self) -> bytes:
         """The Prometheus text format."""

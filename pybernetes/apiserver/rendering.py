@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pybernetes.api.errors import BadRequest
 from pybernetes.api.meta import Object
+from pybernetes.api.printers import IncludeObject, table
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.entries import Entry, Frame
@@ -13,8 +14,9 @@ from pybernetes.apiserver.interfaces import RequestInfo
 from pybernetes.apiserver.listing import Listing
 from pybernetes.apiserver.negotiation import YAML, Media, not_acceptable
 from pybernetes.apiserver.replies import render, render_bytes
+from pybernetes.lib.clock import Clock
 
-_INCLUDES = ("None", "Metadata", "Object")
+_INCLUDES: dict[str, IncludeObject] = {"None": "None", "Metadata": "Metadata", "Object": "Object"}
 
 
 def _partial(obj: Object, version: str) -> Object:
@@ -34,30 +36,33 @@ def _partial_list(objects: Sequence[Object], meta: Object, version: str) -> Obje
     }
 
 
-def _table(info: RequestInfo, objects: Sequence[Object], meta: Object, version: str) -> Object:
-    from pybernetes.api.printers import table
+def include_of(query: Mapping[str, str]) -> IncludeObject:
+    """The includeObject parameter: what of each object a Table's rows carry. Raises `BadRequest`."""
+    asked = query.get("includeObject") or "Metadata"
+    include = _INCLUDES.get(asked)
+    if include is None:
+        raise BadRequest(f'unrecognized includeObject value: "{asked}"')
+    return include
 
-    include = info.query.get("includeObject") or "Metadata"
-    if include not in _INCLUDES:
-        raise BadRequest(f'unrecognized includeObject value: "{include}"')
-    assert info.resource is not None
-    return table(info.resource, objects, meta, include=include, version=version)
 
-
-def render_answer(info: RequestInfo, answer: Entry | Object, media: Media) -> tuple[bytes, bytes]:
+def render_answer(info: RequestInfo, answer: Entry | Object, media: Media, now: float) -> tuple[bytes, bytes]:
     """(body, content type) of one object."""
     resource = info.resource
     assert resource is not None
     if not isinstance(answer, Entry):
         if media.transform == "PartialObjectMetadata":
             answer = _partial(answer, media.version)
+        elif media.transform == "Table" and answer.get("kind") == "Scale":
+            include = include_of(info.query)
+            answer = table(resource, [answer], now, include_object=include, version=media.version)
         return render(answer, Media(media.type, pretty=media.pretty))
     if not media.transform:
         return render_bytes(answer.raw_as(resource), media)
     obj = answer.object_as(resource)
     if media.transform == "Table":
-        meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-        return render(_table(info, [obj], meta, media.version), media)
+        version = obj["metadata"].get("resourceVersion", "")
+        shown = table(resource, [obj], now, version, include_of(info.query), version=media.version)
+        return render(shown, media)
     if media.transform == "PartialObjectMetadata":
         return render(_partial(obj, media.version), media)
     raise not_acceptable()
@@ -72,7 +77,7 @@ def list_meta(listing: Listing) -> Object:
     return meta
 
 
-def render_list(info: RequestInfo, listing: Listing, media: Media) -> tuple[bytes, bytes]:
+def render_list(info: RequestInfo, listing: Listing, media: Media, now: float) -> tuple[bytes, bytes]:
     """(body, content type) of a list, its items' cached bytes joined where it is sent as it is."""
     resource: Resource = listing.resource
     if not media.transform:
@@ -86,19 +91,47 @@ def render_list(info: RequestInfo, listing: Listing, media: Media) -> tuple[byte
         return body, b"application/json"
     objects = [e.object_as(resource) for e in listing.items]
     if media.transform == "Table":
-        return render(_table(info, objects, list_meta(listing), media.version), media)
+        shown = table(
+            resource, objects, now, str(listing.revision), include_of(info.query), listing.continue_token,
+            listing.remaining or None, version=media.version,
+        )  # fmt: skip
+        return render(shown, media)
     if media.transform == "PartialObjectMetadataList":
         return render(_partial_list(objects, list_meta(listing), media.version), media)
     raise not_acceptable()
 
 
-def watch_line(info: RequestInfo, frame: Frame, media: Media) -> bytes:
-    """A watch event's line in a transformed form. Table clients print the columns once, and take them from the first
-    event."""
-    assert info.resource is not None
-    obj = frame.entry.object_as(info.resource)
-    if media.transform == "Table":
-        shown = _table(info, [obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")}, media.version)
-    else:
-        shown = _partial(obj, media.version)
-    return encoding.watch_frame(frame.type, encoding.encode(shown))
+class WatchRenderer:
+    """The lines of one watch in a transformed form. Of a Table, only the first event carries the columns."""
+
+    def __init__(self, info: RequestInfo, media: Media, clock: Clock) -> None:
+        """Raises `BadRequest`."""
+        assert info.resource is not None
+        self._resource = info.resource
+        self._media = media
+        self._clock = clock
+        self._headers = True
+        self._include = include_of(info.query)
+
+    def line(self, frame: Frame) -> bytes:
+        obj = frame.entry.object_as(self._resource)
+        return encoding.watch_frame(frame.type, encoding.encode(self._shown(obj)))
+
+    def bookmark(self, obj: Object) -> Object:
+        if self._media.transform == "Table":
+            version = obj["metadata"]["resourceVersion"]
+            answer = table(self._resource, [], 0.0, version, headers=self._headers, version=self._media.version)
+            self._headers = False
+            return {**answer, "rows": [{"cells": [], "object": obj}]}
+        return _partial(obj, self._media.version)
+
+    def _shown(self, obj: Object) -> Object:
+        if self._media.transform != "Table":
+            return _partial(obj, self._media.version)
+        version = obj["metadata"].get("resourceVersion", "")
+        now = self._clock.now()
+        answer = table(
+            self._resource, [obj], now, version, self._include, headers=self._headers, version=self._media.version
+        )
+        self._headers = False
+        return answer

@@ -144,8 +144,9 @@ class APIServer:
             security.authenticator,
             security.connect_handlers,
             endpoints.serve,
-            WatchStreams(operations, self.cacher, self.metrics),
+            WatchStreams(operations, self.cacher, self.metrics, config.clock),
             self.metrics,
+            config.clock,
             anonymous=security.anonymous,
         )
         self._web = web.Server(

@@ -20,8 +20,9 @@ from pybernetes.apiserver.metrics import Metrics
 from pybernetes.apiserver.negotiation import Media
 from pybernetes.apiserver.operations import Operations
 from pybernetes.apiserver.options import list_options
-from pybernetes.apiserver.rendering import watch_line
+from pybernetes.apiserver.rendering import WatchRenderer
 from pybernetes.apiserver.requests import Request
+from pybernetes.lib.clock import Clock
 
 BOOKMARK_SECONDS = 60.0
 TIMEOUT_SECONDS_MIN = 1800
@@ -33,8 +34,9 @@ _WRITE_BYTES = 256 * 1024
 class WatchStreams:
     """Serves watches over HTTP. `end` ends all of them in order, each after what is queued for it."""
 
-    def __init__(self, operations: Operations, cacher: Cacher, metrics: Metrics) -> None:
+    def __init__(self, operations: Operations, cacher: Cacher, metrics: Metrics, clock: Clock) -> None:
         self._operations = operations
+        self._clock = clock
         self._cacher = cacher
         self._metrics = metrics
 
@@ -43,6 +45,7 @@ class WatchStreams:
         resource = info.resource
         assert resource is not None
         options = list_options(info.query, watch=True)
+        renderer = WatchRenderer(info, media, self._clock) if media.transform else None
         watcher, initial_end = await self._operations.watch(info, options)
         response = web.StreamResponse(
             headers={
@@ -70,20 +73,20 @@ class WatchStreams:
             while True:
                 frames = await watcher.next()
                 if frames:
-                    await self._write(response, resource, info, media, frames)
+                    await self._write(response, resource, renderer, frames)
                 if initial_end is not None:
-                    await response.write(self._bookmark(resource, media, initial_end, initial_events_end=True))
+                    await response.write(self._bookmark(resource, renderer, initial_end, initial_events_end=True))
                     initial_end = None
                 if watcher.ended:
                     break
                 if bookmarks and loop.time() >= next_bookmark:
-                    await response.write(self._bookmark(resource, media, self._cacher.revision))
+                    await response.write(self._bookmark(resource, renderer, self._cacher.revision))
                     next_bookmark = loop.time() + BOOKMARK_SECONDS
                     bookmark_timer = loop.call_at(next_bookmark, watcher.wake)
             if watcher.dropped:
                 self._metrics.terminated_watchers.inc()
             elif bookmarks and not (request.transport is None or request.transport.is_closing()):
-                await response.write(self._bookmark(resource, media, self._cacher.revision))
+                await response.write(self._bookmark(resource, renderer, self._cacher.revision))
         except ConnectionError:
             # The client is gone: nothing is left to tell it.
             response.force_close()
@@ -95,13 +98,17 @@ class WatchStreams:
         return response
 
     async def _write(
-        self, response: web.StreamResponse, resource: Resource, info: RequestInfo, media: Media, frames: list[Frame]
+        self,
+        response: web.StreamResponse,
+        resource: Resource,
+        renderer: WatchRenderer | None,
+        frames: list[Frame],
     ) -> None:
         self._metrics.watch_events.inc(len(frames))
         lines: list[bytes] = []
         size = 0
         for frame in frames:
-            line = frame.line(resource) if not media.transform else watch_line(info, frame, media)
+            line = frame.line(resource) if renderer is None else renderer.line(frame)
             lines.append(line)
             size += len(line)
             if size >= _WRITE_BYTES:
@@ -112,16 +119,10 @@ class WatchStreams:
             await response.write(b"".join(lines))
 
     @staticmethod
-    def _bookmark(resource: Resource, media: Media, revision: int, *, initial_events_end: bool = False) -> bytes:
+    def _bookmark(
+        resource: Resource, renderer: WatchRenderer | None, revision: int, *, initial_events_end: bool = False
+    ) -> bytes:
         obj = encoding.bookmark_object(resource, revision, initial_events_end=initial_events_end)
-        if media.transform == "Table":
-            obj = {
-                "kind": "Table",
-                "apiVersion": f"meta.k8s.io/{media.version}",
-                "metadata": {"resourceVersion": str(revision)},
-                "columnDefinitions": None,
-                "rows": [{"cells": None, "object": obj}],
-            }
-        elif media.transform:
-            obj = {**obj, "kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{media.version}"}
+        if renderer is not None:
+            obj = renderer.bookmark(obj)
         return encoding.watch_frame("BOOKMARK", encoding.encode(obj))
