@@ -1,0 +1,339 @@
+"""Values walked along their types: which fields a value sets, how two differ, how one merges into another, what is
+left without some fields. The rules of server-side apply. Pure; inputs are never changed.
+
+Structs and maps merge member by member unless they are atomic; lists are atomic unless they are sets, or maps with
+keys. Where any JSON is allowed, objects merge and lists are atomic.
+Source: ``sigs.k8s.io/structured-merge-diff/v6/typed`` and the documentation of server-side apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pybernetes.api.meta import clone
+from pybernetes.api.patch.fields import FieldPath, key_element, show, value_element
+from pybernetes.api.schema.nodes import ANY, Field, ListNode, MapNode, Node, ObjectNode, UnionNode
+
+_ABSENT: Any = object()
+
+_STRUCTS = frozenset(
+    {
+        "metadata", "spec", "status", "template", "strategy", "updateStrategy", "resources", "jobTemplate",
+        "loadBalancer", "source", "involvedObject", "roleRef", "scaleTargetRef", "clientConfig", "names", "nodeInfo",
+        "daemonEndpoints", "state", "lastState",
+    }
+)  # fmt: skip
+"""Fields whose Go type is a struct, not a pointer: they are there as soon as their parent is, empty at least."""
+
+
+class TypedError(ValueError):
+    """A value that server-side apply cannot take: a field its type does not have, an item without its key."""
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The fields in which a new value differs from an old one."""
+
+    added: list[FieldPath] = field(default_factory=list)
+    removed: list[FieldPath] = field(default_factory=list)
+    modified: list[FieldPath] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.modified)
+
+
+# ---- types ------------------------------------------------------------------------------------------------------
+
+
+def _member(node: Node, key: str) -> tuple[Node, Field | None]:
+    """(type, declared field) of a member of a struct, map or any JSON."""
+    if isinstance(node, UnionNode):
+        node = node.object
+    if isinstance(node, ObjectNode):
+        declared = node.fields.get(key)
+        return (declared.node, declared) if declared else (ANY, None)
+    return (node.values if isinstance(node, MapNode) else ANY), None
+
+
+def _is_atomic(node: Node, declared: Field | None) -> bool:
+    """Whether a struct or map is one field as a whole."""
+    return (declared is not None and declared.atomic) or (isinstance(node, (ObjectNode, MapNode)) and node.atomic)
+
+
+def _is_associative(node: Node) -> bool:
+    return isinstance(node, ListNode) and node.list_type != "atomic"
+
+
+def _is_map(node: Node, value: Any) -> bool:
+    """Whether a value of that type is walked into by its members."""
+    return isinstance(value, dict) and not isinstance(node, ListNode)
+
+
+def _element(node: ListNode, item: Any, path: FieldPath) -> str:
+    """The path element of a list's item."""
+    if node.list_type == "set":
+        return value_element(item)
+    if not isinstance(item, dict):
+        raise TypedError(f"{show(path)}: associative list with keys may not have non-map elements")
+    keys = {}
+    for key in node.map_keys:
+        value = item.get(key)
+        if value is None:
+            value = _member(node.items, key)[1]
+            value = value.default if value is not None else None
+        if value is None:
+            raise TypedError(
+                f"{show(path)}: element 0: associative list with keys has an element that omits key field "
+                f'"{key}" (and doesn\'t have default value)'
+            )
+        keys[key] = value
+    return key_element(keys)
+
+
+def _items(node: ListNode, value: list[Any] | None, path: FieldPath) -> dict[str, Any]:
+    """A list's items by path element; of several equal ones the last."""
+    return {_element(node, item, path): item for item in value or ()}
+
+
+# ---- which fields a value sets ----------------------------------------------------------------------------------
+
+
+def _walk_set(value: Any, node: Node, declared: Field | None, path: FieldPath, out: set[FieldPath]) -> None:
+    if _is_associative(node) and isinstance(value, list):
+        assert isinstance(node, ListNode)
+        for item in value:
+            below = (*path, _element(node, item, path))
+            _walk_set(item, node.items, None, below, out)
+            out.add(below)
+    elif _is_map(node, value) and not _is_atomic(node, declared):
+        for key, v in value.items():
+            below = (*path, "f:" + key)
+            child, child_declared = _member(node, key)
+            _walk_set(v, child, child_declared, below, out)
+            if v is None or v == {} or child_declared is None:
+                out.add(below)
+    elif path:
+        out.add(path)
+
+
+def field_set(value: dict[str, Any], node: ObjectNode) -> set[FieldPath]:
+    """Every field that a value sets: leaves, atomic parts, items of lists and maps."""
+    found: set[FieldPath] = set()
+    _walk_set(value, node, None, (), found)
+    return found
+
+
+def check(value: Any, node: Node, path: FieldPath = ()) -> Iterator[str]:
+    """What is wrong with a configuration to be applied: undeclared fields, duplicate items, missing keys."""
+    if isinstance(node, ObjectNode) and isinstance(value, dict):
+        for key, v in value.items():
+            declared = node.fields.get(key)
+            if declared is None:
+                yield f"{show((*path, 'f:' + key))}: field not declared in schema"
+            else:
+                yield from check(v, declared.node, (*path, "f:" + key))
+    elif isinstance(node, MapNode) and isinstance(value, dict):
+        for key, v in value.items():
+            yield from check(v, node.values, (*path, "f:" + key))
+    elif isinstance(node, ListNode) and isinstance(value, list):
+        seen: set[str] = set()
+        for item in value:
+            if node.list_type == "atomic":
+                yield from check(item, node.items, path)
+                continue
+            try:
+                element = _element(node, item, path)
+            except TypedError as e:
+                yield str(e)
+                continue
+            if element in seen:
+                yield f"{show(path)}: duplicate entries for key {show((element,))}"
+            seen.add(element)
+            yield from check(item, node.items, (*path, element))
+
+
+# ---- how two values differ --------------------------------------------------------------------------------------
+
+
+def _virtual(value: Any, declared: Field | None) -> Any:
+    """What an absent member of a struct that is there counts as."""
+    if value is _ABSENT and declared is not None:
+        if isinstance(declared.node, ObjectNode) and declared.name in _STRUCTS:
+            return {}
+        if declared.required and isinstance(declared.node, (ListNode, MapNode)):
+            return [] if isinstance(declared.node, ListNode) else {}
+    return value
+
+
+def _walk_compare(old: Any, new: Any, node: Node, declared: Field | None, path: FieldPath, out: Comparison) -> None:
+    if old is new or (old == new and type(old) is type(new)):
+        return
+    present = new if old is _ABSENT or old is None else old
+    same_form = old is _ABSENT or new is _ABSENT or old is None or new is None or type(old) is type(new)
+    empty = not (old if old is not _ABSENT else None) and not (new if new is not _ABSENT else None)
+    walked = False
+    if same_form and not empty:
+        if _is_associative(node) and isinstance(present, list):
+            assert isinstance(node, ListNode)
+            walked = True
+            before = _items(node, old if isinstance(old, list) else None, path)
+            after = _items(node, new if isinstance(new, list) else None, path)
+            for element in dict.fromkeys((*before, *after)):
+                _walk_compare(
+                    before.get(element, _ABSENT), after.get(element, _ABSENT), node.items, None, (*path, element), out
+                )
+        elif _is_map(node, present) and not _is_atomic(node, declared):
+            walked = True
+            old_map = old if isinstance(old, dict) else {}
+            new_map = new if isinstance(new, dict) else {}
+            for key in dict.fromkeys((*old_map, *new_map)):
+                child, child_declared = _member(node, key)
+                a, b = old_map.get(key, _ABSENT), new_map.get(key, _ABSENT)
+                if old is not _ABSENT:
+                    a = _virtual(a, child_declared)
+                if new is not _ABSENT:
+                    b = _virtual(b, child_declared)
+                _walk_compare(a, b, child, child_declared, (*path, "f:" + key), out)
+    if not path:
+        return
+    if old is _ABSENT:
+        out.added.append(path)
+    elif new is _ABSENT:
+        out.removed.append(path)
+    elif not walked:
+        out.modified.append(path)
+
+
+def compare(old: dict[str, Any], new: dict[str, Any], node: ObjectNode) -> Comparison:
+    """The fields by which `new` differs from `old`. Raises `TypedError` for list items without their keys."""
+    out = Comparison()
+    _walk_compare(old, new, node, None, (), out)
+    return out
+
+
+# ---- merging ----------------------------------------------------------------------------------------------------
+
+
+def _merge_lists(live: list[Any], config: list[Any], node: ListNode, path: FieldPath) -> list[Any]:
+    """Items of both: those of the configuration in its order, the others where they were among them."""
+    live_by, config_by = _items(node, live, path), _items(node, config, path)
+    left, right = list(live_by), list(config_by)
+    shared = [e for e in right if e in live_by]
+    out: list[Any] = []
+    i = j = k = 0
+
+    def take(element: str) -> None:
+        merged = config_by[element]
+        if element in live_by:
+            merged = _walk_merge(live_by[element], merged, node.items, None, (*path, element))
+        out.append(clone(merged))
+
+    while i < len(left) or j < len(right):
+        wanted = shared[k] if k < len(shared) else None
+        if i < len(left) and left[i] not in config_by:
+            out.append(clone(live_by[left[i]]))
+            i += 1
+        elif i < len(left) and left[i] != wanted:
+            i += 1  # shared, and taken already or later, in the configuration's order
+        elif j < len(right):
+            element = right[j]
+            take(element)
+            j += 1
+            if element == wanted:
+                k += 1
+                if i < len(left) and left[i] == element:
+                    i += 1
+        else:
+            i += 1
+    return out
+
+
+def _walk_merge(live: Any, config: Any, node: Node, declared: Field | None, path: FieldPath) -> Any:
+    if _is_associative(node) and isinstance(live, list) and isinstance(config, list):
+        assert isinstance(node, ListNode)
+        return _merge_lists(live, config, node, path)
+    if _is_map(node, live) and isinstance(config, dict) and config and not _is_atomic(node, declared):
+        out = dict(live)
+        for key, value in config.items():
+            child, child_declared = _member(node, key)
+            if key in live:
+                out[key] = _walk_merge(live[key], value, child, child_declared, (*path, "f:" + key))
+            else:
+                out[key] = clone(value)
+        return out
+    if config is None and isinstance(live, (dict, list)) and live and not _is_atomic(node, declared):
+        return live if isinstance(live, dict) or _is_associative(node) else None
+    if config == {} and isinstance(live, dict) and not _is_atomic(node, declared):
+        return live
+    if config == [] and isinstance(live, list) and _is_associative(node):
+        return live
+    return clone(config)
+
+
+def merge(live: dict[str, Any], config: dict[str, Any], node: ObjectNode) -> dict[str, Any]:
+    """`live` with everything that `config` sets. A new object that may share parts with `live`."""
+    merged: dict[str, Any] = _walk_merge(live, config, node, None, ())
+    return merged
+
+
+# ---- removing ---------------------------------------------------------------------------------------------------
+
+
+def _trie(paths: set[FieldPath]) -> dict[str, Any]:
+    root: dict[str, Any] = {}
+    for path in paths:
+        at = root
+        for element in path:
+            at = at.setdefault(element, {})
+        at[""] = True
+    return root
+
+
+def _walk_remove(value: Any, gone: dict[str, Any], node: Node, declared: Field | None, path: FieldPath) -> Any:
+    if _is_associative(node) and isinstance(value, list):
+        assert isinstance(node, ListNode)
+        kept = []
+        for item in value:
+            below = gone.get(_element(node, item, path))
+            if below is None:
+                kept.append(item)
+            elif "" not in below:
+                kept.append(_walk_remove(item, below, node.items, None, path))
+        return kept or None
+    if _is_map(node, value) and value:
+        if _is_atomic(node, declared):
+            return None
+        out: dict[str, Any] = {}
+        for key, v in value.items():
+            below = gone.get("f:" + key)
+            if below is None:
+                out[key] = v
+            elif "" not in below:
+                child, child_declared = _member(node, key)
+                out[key] = _walk_remove(v, below, child, child_declared, path)
+        return out or None
+    return None if isinstance(value, list) and value else value
+
+
+def without(value: dict[str, Any], gone: set[FieldPath], node: ObjectNode) -> dict[str, Any]:
+    """`value` without those fields. What loses everything becomes null."""
+    return _walk_remove(value, _trie(gone), node, None, ()) or {} if gone else value
+
+
+def with_named_fields(fields: set[FieldPath], node: ObjectNode) -> set[FieldPath]:
+    """The set, and every declared field above its members; not the maps' entries and lists' items."""
+    out = set(fields)
+    for path in fields:
+        at: Node = node
+        for depth, element in enumerate(path[:-1], 1):
+            if element.startswith("f:"):
+                at, declared = _member(at, element[2:])
+                if declared is not None:
+                    out.add(path[:depth])
+            elif isinstance(at, ListNode):
+                at = at.items
+            else:
+                at = ANY
+    return out

@@ -1,0 +1,375 @@
+"""Server-side apply and field managers: the documented behaviour, and properties of merging and ownership."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pybernetes.api.errors import BadRequest, Conflict
+from pybernetes.api.meta import clone
+from pybernetes.api.patch import apply as ssa
+from pybernetes.api.patch import fields, managed, typed
+from pybernetes.api.resources import CONFIGMAPS, DEPLOYMENTS, PODS
+from pybernetes.api.schema import type_of
+
+NOW = 1_767_323_045.0  # 2026-01-02T03:04:05Z
+CM, DEPLOYMENT, POD = type_of(CONFIGMAPS), type_of(DEPLOYMENTS), type_of(PODS)
+
+
+def cm(data: dict[str, str] | None = None, **meta: Any) -> dict[str, Any]:
+    obj: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "d", **meta}}
+    return obj if data is None else {**obj, "data": data}
+
+
+def apply_cm(live: Any, config: Any, manager: str = "me", *, force: bool = False, now: float = NOW) -> Any:
+    return ssa.apply(live, config, manager=manager, force=force, node=CM, now=now, api_version="v1")
+
+
+def update_cm(live: Any, new: Any, manager: str = "me", now: float = NOW) -> Any:
+    return ssa.track_update(live, new, manager=manager, node=CM, now=now, api_version="v1")
+
+
+def owned(obj: Any, manager: str, operation: str = "Apply") -> Any:
+    found = [
+        e for e in obj["metadata"].get("managedFields", ()) if (e["manager"], e["operation"]) == (manager, operation)
+    ]
+    assert len(found) <= 1
+    return found[0]["fieldsV1"] if found else None
+
+
+def test_created_by_apply() -> None:
+    config = cm({"key": "v"}, labels={"test-label": "test"})
+    obj = apply_cm(None, config)
+    assert obj["data"] == {"key": "v"}
+    assert obj["metadata"]["managedFields"] == [
+        {
+            "manager": "me",
+            "operation": "Apply",
+            "apiVersion": "v1",
+            "time": "2026-01-02T03:04:05Z",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:data": {"f:key": {}}, "f:metadata": {"f:labels": {"f:test-label": {}}}},
+        }
+    ]
+    assert "managedFields" not in config["metadata"]
+
+
+def test_applying_the_same_again_changes_nothing() -> None:
+    obj = apply_cm(None, cm({"a": "1"}))
+    assert apply_cm(obj, cm({"a": "1"}), now=NOW + 60) == obj
+
+
+def test_what_is_no_longer_applied_goes_and_what_others_set_stays() -> None:
+    obj = apply_cm(None, cm({"a": "1", "b": "2"}))
+    changed = clone(obj)
+    changed["data"]["other"] = "x"
+    obj = update_cm(obj, changed, "editor")
+    obj = apply_cm(obj, cm({"a": "1"}), now=NOW + 60)
+    assert obj["data"] == {"a": "1", "other": "x"}
+    assert owned(obj, "me") == {"f:data": {"f:a": {}}}
+    assert owned(obj, "editor", "Update") == {"f:data": {"f:other": {}}}
+    assert next(e for e in obj["metadata"]["managedFields"] if e["manager"] == "me")["time"] == "2026-01-02T03:05:05Z"
+
+
+def test_conflict_with_an_updater() -> None:
+    obj = apply_cm(None, cm({"a": "1"}))
+    changed = clone(obj)
+    changed["data"]["a"] = "2"
+    obj = update_cm(obj, changed, "editor")
+    assert owned(obj, "me") is None, "who loses all fields is no manager any more"
+    with pytest.raises(Conflict) as e:
+        apply_cm(obj, cm({"a": "3"}))
+    assert e.value.message == 'Apply failed with 1 conflict: conflict with "editor" using v1: .data.a'
+    assert e.value.details == {
+        "causes": [{"reason": "FieldManagerConflict", "message": 'conflict with "editor" using v1', "field": ".data.a"}]
+    }
+    forced = apply_cm(obj, cm({"a": "3"}), force=True)
+    assert forced["data"] == {"a": "3"}
+    assert owned(forced, "me") == {"f:data": {"f:a": {}}} and owned(forced, "editor", "Update") is None
+    # Without forcing, agreeing is no conflict: both hold the field then.
+    shared = apply_cm(obj, cm({"a": "2"}))
+    assert owned(shared, "me") == {"f:data": {"f:a": {}}} == owned(shared, "editor", "Update")
+
+
+def test_several_conflicts() -> None:
+    obj = apply_cm(None, cm({"a": "1", "b": "1"}), "one")
+    obj = apply_cm(obj, cm({"c": "1"}), "two")
+    with pytest.raises(Conflict) as e:
+        apply_cm(obj, cm({"a": "2", "b": "2", "c": "2"}), "three")
+    assert e.value.message == (
+        'Apply failed with 3 conflicts: conflicts with "one":\n- .data.a\n- .data.b\nconflicts with "two":\n- .data.c'
+    )
+
+
+def test_a_field_that_another_applier_holds_is_not_removed() -> None:
+    obj = apply_cm(None, cm({"a": "1", "b": "1"}), "one")
+    obj = apply_cm(obj, cm({"a": "1"}), "two")
+    obj = apply_cm(obj, cm({"b": "1"}), "one")
+    assert obj["data"] == {"a": "1", "b": "1"}
+    obj = apply_cm(obj, cm(), "two")
+    assert obj["data"] == {"b": "1"}
+    assert owned(obj, "two") is None
+
+
+def test_objects_from_before_managers_were_tracked() -> None:
+    live = cm({"a": "1", "b": "1"}, uid="u", resourceVersion="7")
+    with pytest.raises(Conflict, match=r'conflict with "before-first-apply" using v1: \.data\.a'):
+        apply_cm(live, cm({"a": "2"}))
+    obj = apply_cm(live, cm({"a": "1"}))
+    assert owned(obj, managed.BEFORE_FIRST_APPLY, "Update") == {"f:data": {".": {}, "f:a": {}, "f:b": {}}}
+    assert obj["data"] == {"a": "1", "b": "1"}
+
+
+def deployment(*containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "d"},
+        "spec": {**spec, "template": {"spec": {"containers": list(containers)}}},
+    }
+
+
+def apply_deployment(live: Any, config: Any, manager: str = "me", **options: Any) -> Any:
+    options = {"force": False, "now": NOW, **options}
+    return ssa.apply(live, config, manager=manager, node=DEPLOYMENT, api_version="apps/v1", **options)
+
+
+def test_lists_merge_by_their_keys() -> None:
+    web = {"name": "web", "image": "nginx:1", "ports": [{"containerPort": 80}]}
+    obj = apply_deployment(None, deployment(web, {"name": "old", "image": "x"}, replicas=2))
+    path = 'k:{"name":"web"}'
+    containers = owned(obj, "me")["f:spec"]["f:template"]["f:spec"]["f:containers"]
+    assert containers[path] == {
+        ".": {},
+        "f:image": {},
+        "f:name": {},
+        "f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}}},
+    }
+    sidecar = {"name": "sidecar", "image": "s"}
+    obj = apply_deployment(obj, deployment(sidecar), "injector")
+    assert [c["name"] for c in obj["spec"]["template"]["spec"]["containers"]] == ["web", "old", "sidecar"]
+    obj = apply_deployment(obj, deployment({**web, "image": "nginx:2"}))
+    assert obj["spec"]["template"]["spec"]["containers"] == [{**web, "image": "nginx:2"}, sidecar]
+    assert "replicas" not in obj["spec"]
+
+
+def test_giving_a_field_away() -> None:
+    """How an autoscaler takes over: the applier stops naming replicas after the scaler set it."""
+    obj = apply_deployment(None, deployment({"name": "a"}, replicas=2))
+    scaled = clone(obj)
+    scaled["spec"]["replicas"] = 5
+    obj = ssa.track_update(
+        obj, scaled, manager="hpa", node=DEPLOYMENT, now=NOW, api_version="apps/v1", subresource="scale"
+    )
+    entry = next(e for e in obj["metadata"]["managedFields"] if e["manager"] == "hpa")
+    assert entry["subresource"] == "scale" and entry["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    with pytest.raises(Conflict, match=r'"hpa" with subresource "scale" using apps/v1: \.spec\.replicas'):
+        apply_deployment(obj, deployment({"name": "a"}, replicas=2))
+    assert apply_deployment(obj, deployment({"name": "a"}))["spec"]["replicas"] == 5
+
+
+def test_atomic_parts_are_one_field() -> None:
+    config = deployment({"name": "a", "command": ["x", "y"]}, selector={"matchLabels": {"a": "1"}})
+    obj = apply_deployment(None, config)
+    spec = owned(obj, "me")["f:spec"]
+    assert spec["f:selector"] == {}
+    assert spec["f:template"]["f:spec"]["f:containers"]['k:{"name":"a"}']["f:command"] == {}
+    obj = apply_deployment(obj, deployment({"name": "a", "command": ["z"]}, selector={"matchLabels": {"b": "1"}}))
+    assert obj["spec"]["selector"] == {"matchLabels": {"b": "1"}}
+    assert obj["spec"]["template"]["spec"]["containers"][0]["command"] == ["z"]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (deployment(replicaz=1), "failed to create typed patch object (d/web; apps/v1, Kind=Deployment): "
+         ".spec.replicaz: field not declared in schema"),
+        (deployment({"name": "a"}, {"name": "a"}), "failed to create typed patch object (d/web; apps/v1, "
+         'Kind=Deployment): .spec.template.spec.containers: duplicate entries for key [name="a"]'),
+        ({**deployment(), "apiVersion": "v1"}, "Incorrect version specified in apply patch. Specified patch version: "
+         "v1, expected: apps/v1"),
+    ],
+)  # fmt: skip
+def test_bad_configurations(config: Any, message: str) -> None:
+    with pytest.raises(BadRequest) as e:
+        apply_deployment(None, config)
+    assert e.value.message == message
+
+
+def test_an_item_without_its_key() -> None:
+    with pytest.raises(BadRequest, match='omits key field "name"'):
+        apply_deployment(None, deployment({"image": "x"}))
+
+
+def test_kubectl_takes_over_from_its_client_side_apply() -> None:
+    config = cm({"a": "1", "b": "1"})
+    live = clone(config)
+    live["metadata"]["annotations"] = {ssa.LAST_APPLIED: orjson.dumps(config).decode()}
+    live = update_cm(None, live, "kubectl-client-side-apply")
+    with pytest.raises(Conflict):
+        apply_cm(live, cm({"a": "2"}), "other")
+    obj = apply_cm(live, cm({"a": "2"}), "kubectl")
+    assert obj["data"]["a"] == "2"
+    assert orjson.loads(obj["metadata"]["annotations"][ssa.LAST_APPLIED])["data"] == {"a": "2"}
+    meddled = clone(live)
+    meddled["data"]["a"] = "9"
+    meddled = update_cm(live, meddled, "editor")
+    with pytest.raises(Conflict, match='conflict with "editor"'):
+        apply_cm(meddled, cm({"a": "2"}), "kubectl")
+
+
+# ---- tracking of updates ----------------------------------------------------------------------------------------
+
+
+def test_created_by_update() -> None:
+    obj = deployment({"name": "a", "image": "i", "resources": {}, "env": [{"name": "E", "value": "1"}]}, replicas=1)
+    obj["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}
+    obj["metadata"] |= {"labels": {"x": "y"}, "uid": "u", "creationTimestamp": "2026-01-02T03:04:05Z", "generation": 1}
+    obj["status"] = {"replicas": 1}
+    result = ssa.track_update(None, obj, manager="m", node=DEPLOYMENT, now=NOW, api_version="apps/v1")
+    assert owned(result, "m", "Update") == {
+        "f:metadata": {"f:labels": {".": {}, "f:x": {}}},
+        "f:spec": {
+            "f:replicas": {},
+            "f:strategy": {"f:rollingUpdate": {".": {}, "f:maxSurge": {}}, "f:type": {}},
+            "f:template": {
+                "f:spec": {
+                    "f:containers": {
+                        'k:{"name":"a"}': {
+                            ".": {},
+                            "f:env": {".": {}, 'k:{"name":"E"}': {".": {}, "f:name": {}, "f:value": {}}},
+                            "f:image": {},
+                            "f:name": {},
+                            "f:resources": {},
+                        }
+                    }
+                }
+            },
+        },
+    }
+    assert "managedFields" not in obj["metadata"]
+
+
+def test_updates_move_fields_between_managers() -> None:
+    first = update_cm(None, cm({"a": "1", "b": "1"}), "one")
+    changed = clone(first)
+    changed["data"] = {"a": "2", "c": "1"}
+    second = update_cm(first, changed, "two", NOW + 10)
+    assert owned(second, "one", "Update") == {"f:data": {}}
+    assert owned(second, "two", "Update") == {"f:data": {"f:a": {}, "f:c": {}}}
+    assert [e["time"] for e in second["metadata"]["managedFields"]] == ["2026-01-02T03:04:05Z", "2026-01-02T03:04:15Z"]
+    assert update_cm(second, second, "three", NOW + 99) == second
+
+
+def test_status_and_spec_have_managers_of_their_own() -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"nodeName": "n"}}
+    pod = ssa.track_update(None, pod, manager="m", node=POD, now=NOW, api_version="v1")
+    new = {**pod, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+    new = ssa.track_update(pod, new, manager="m", node=POD, now=NOW, api_version="v1", subresource="status")
+    entries = {e.get("subresource", ""): e["fieldsV1"] for e in new["metadata"]["managedFields"]}
+    assert entries == {
+        "": {"f:spec": {"f:nodeName": {}}},
+        "status": {
+            "f:status": {
+                "f:conditions": {".": {}, 'k:{"type":"Ready"}': {".": {}, "f:status": {}, "f:type": {}}},
+                "f:phase": {},
+            }
+        },
+    }
+
+
+def test_a_client_that_drops_managers_does_not_lose_them() -> None:
+    live = update_cm(None, cm({"a": "1"}), "one")
+    assert owned(update_cm(live, cm({"a": "1"}), "two"), "one", "Update")
+    reset = cm({"a": "1"}, managedFields=[{}])
+    assert "managedFields" not in update_cm(live, reset, "two")["metadata"]
+    nonsense = cm({"a": "1"}, managedFields=[{"manager": "x", "operation": "Update", "fieldsV1": {"bad": 1}}])
+    assert owned(update_cm(live, nonsense, "two"), "one", "Update")
+
+
+def test_many_updaters_become_one() -> None:
+    obj = update_cm(None, cm({"k0": "v"}), "m0")
+    for i in range(1, 30):
+        new = clone(obj)
+        new["data"][f"k{i}"] = "v"
+        obj = update_cm(obj, new, f"m{i}", NOW + i)
+    names = [e["manager"] for e in obj["metadata"]["managedFields"]]
+    assert len(names) == managed.MAX_UPDATE_MANAGERS
+    assert names[-1] == "m29" and managed.ANCIENT in names
+    held = {p for e in obj["metadata"]["managedFields"] for p in fields.paths(e["fieldsV1"])}
+    assert {("f:data", f"f:k{i}") for i in range(30)} <= held
+
+
+# ---- properties -------------------------------------------------------------------------------------------------
+
+ELEMENTS = st.sampled_from(["f:a", "f:b", 'k:{"name":"x"}', "v:1"])
+PATHS = st.sets(st.lists(ELEMENTS, min_size=1, max_size=3).map(tuple), max_size=8)
+
+
+@given(PATHS, PATHS)
+def test_field_sets_are_sets(a: set[Any], b: set[Any]) -> None:
+    trie = fields.from_paths(a)
+    assert set(fields.paths(trie)) == a
+    assert fields.is_valid(trie)
+    for path in b:
+        assert fields.contains(trie, path) == (path in a)
+        fields.remove(trie, path)
+    assert set(fields.paths(trie)) == a - b
+    assert fields.ordered(trie) == fields.ordered(fields.from_paths(a - b))
+
+
+DATA = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("123"), max_size=4)
+
+
+@given(DATA, DATA, DATA)
+def test_apply_sets_what_it_says_and_keeps_what_others_hold(first: Any, theirs: Any, second: Any) -> None:
+    obj = apply_cm(None, cm(first), "me")
+    obj = apply_cm(obj, cm(theirs), "them", force=True)
+    obj = apply_cm(obj, cm(second), "me", force=True)
+    data = obj.get("data") or {}
+    assert data == {**theirs, **second}, "what neither applies any more is gone"
+    mine = set(fields.paths(owned(obj, "me") or {}))
+    assert {p for p in mine if len(p) == 2} == {("f:data", f"f:{k}") for k in second}
+    again = apply_cm(obj, cm(second), "me")
+    assert again["metadata"] == obj["metadata"] and (again.get("data") or {}) == data
+
+
+NAMED = st.lists(st.sampled_from("abcd"), unique=True, max_size=4).flatmap(
+    lambda names: st.tuples(
+        *(st.fixed_dictionaries({"name": st.just(n), "image": st.sampled_from("xyz")}) for n in names)
+    )
+)
+
+
+@given(NAMED, NAMED)
+def test_merging_holds_the_configuration_in_its_order(live: Any, config: Any) -> None:
+    merged = typed.merge(deployment(*live), deployment(*config), DEPLOYMENT)["spec"]["template"]["spec"]["containers"]
+    names = [c["name"] for c in merged]
+    assert len(names) == len(set(names)) and set(names) == {c["name"] for c in (*live, *config)}
+    assert [n for n in names if n in {c["name"] for c in config}] == [c["name"] for c in config]
+    assert {c["name"]: c for c in merged} == {**{c["name"]: c for c in live}, **{c["name"]: c for c in config}}
+
+
+@given(NAMED, NAMED)
+def test_a_comparison_explains_the_difference(old: Any, new: Any) -> None:
+    difference = typed.compare(deployment(*old), deployment(*new), DEPLOYMENT)
+    base = ("f:spec", "f:template", "f:spec", "f:containers")
+    before, after = {c["name"]: c for c in old}, {c["name"]: c for c in new}
+    item = {n: (*base, f'k:{{"name":"{n}"}}') for n in "abcd"}
+    assert {p for p in difference.added if len(p) == 5} == {item[n] for n in after.keys() - before.keys()}
+    assert {p for p in difference.removed if len(p) == 5} == {item[n] for n in before.keys() - after.keys()}
+    assert set(difference.modified) == {
+        (*item[n], "f:image") for n in before.keys() & after.keys() if before[n] != after[n]
+    }
+
+
+@given(NAMED, st.lists(st.sampled_from("abcd"), unique=True))
+def test_removing_items(live: Any, gone: list[str]) -> None:
+    base = ("f:spec", "f:template", "f:spec", "f:containers")
+    left = typed.without(deployment(*live), {(*base, f'k:{{"name":"{n}"}}') for n in gone}, DEPLOYMENT)
+    containers = left["spec"]["template"]["spec"]["containers"] or []
+    assert containers == [c for c in live if c["name"] not in gone]
