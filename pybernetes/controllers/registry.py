@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pybernetes.controllers.clusterroleaggregation.loop import ClusterRoleAggregationController
 from pybernetes.controllers.controller import Context, Controller
+from pybernetes.controllers.daemonset.loop import DaemonSetController
 from pybernetes.controllers.deployment.loop import DeploymentController
 from pybernetes.controllers.endpoints.loop import EndpointsController
 from pybernetes.controllers.endpointslice.loop import EndpointSliceController
@@ -82,4 +83,5 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
         "clusterrole-aggregation-controller",
         ClusterRoleAggregationController,
     ),
+    ControllerSpec("daemonset-controller", "daemon-set-controller", "daemonset-controller", DaemonSetController),
 )

@@ -56,7 +56,7 @@ async def test_slices_and_endpoints_follow_pods(world: World) -> None:
     for pod in world.all(r.PODS):
         if pod["metadata"].get("deletionTimestamp"):
             await world.end_pod(pod)
-    await world.until(lambda: [len((s.get("endpoints") or ())) for s in slices(world)] == [1])
+    await world.until(lambda: [len(s.get("endpoints") or ()) for s in slices(world)] == [1])
     await world.admin.delete(r.SERVICES, "web", "default")
     await world.until(lambda: not slices(world) and world.get(r.ENDPOINTS, "web") is None)
 
@@ -67,7 +67,7 @@ async def test_more_than_a_hundred_endpoints(world: World) -> None:
     await world.until(lambda: len(ready(world)) == 130, seconds=40)
     await world.settled()
     assert ready(world) == pod_ips(world)
-    sizes = sorted(len((s.get("endpoints") or ())) for s in slices(world))
+    sizes = sorted(len(s.get("endpoints") or ()) for s in slices(world))
     assert sum(sizes) == 130 and len(sizes) <= 3 and max(sizes) <= 100
 
 
