@@ -1,7 +1,6 @@
 """Events, of v1 and of events.k8s.io/v1: one stored kind with two spellings of a few fields.
 
-Stored are the fields of core/v1; `to_new` and `to_core` translate. Source: ``pkg/apis/core/validation/events.go`` and
-``pkg/apis/events/v1/conversion.go``.
+Source of rules and texts: ``pkg/apis/core/validation/events.go``.
 """
 
 from __future__ import annotations
@@ -12,34 +11,8 @@ from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, name_of, namespace_of
 
-_RENAMED = (
-    ("involvedObject", "regarding"),
-    ("message", "note"),
-    ("source", "deprecatedSource"),
-    ("firstTimestamp", "deprecatedFirstTimestamp"),
-    ("lastTimestamp", "deprecatedLastTimestamp"),
-    ("count", "deprecatedCount"),
-    ("reportingComponent", "reportingController"),
-)
-"""(in core/v1, in events.k8s.io/v1)"""
 _MAX_REASON = 128
 _MAX_NOTE = 1024
-
-
-def to_core(obj: Object) -> Object:
-    """An events.k8s.io/v1 Event as core/v1 has it. The argument is not changed."""
-    return _rename(obj, "v1", {new: core for core, new in _RENAMED})
-
-
-def to_new(obj: Object) -> Object:
-    """A core/v1 Event as events.k8s.io/v1 has it. The argument is not changed."""
-    return _rename(obj, "events.k8s.io/v1", dict(_RENAMED))
-
-
-def _rename(obj: Object, api_version: str, fields: dict[str, str]) -> Object:
-    out = {fields.get(key, key): value for key, value in obj.items()}
-    out["apiVersion"], out["kind"] = api_version, "Event"
-    return out
 
 
 class EventStrategy(Strategy):

@@ -94,12 +94,12 @@ def cells(resource: Resource, obj: Object, now: float) -> list[Any]:
     return _printer(resource)[1](obj, now)
 
 
-def _row_object(obj: Object, include: IncludeObject) -> Object | None:
+def _row_object(obj: Object, include: IncludeObject, version: str) -> Object | None:
     if include == "None":
         return None
     if include == "Object":
         return obj
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata(obj)}
+    return {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{version}", "metadata": metadata(obj)}
 
 
 def table(
@@ -112,16 +112,17 @@ def table(
     remaining: int | None = None,
     *,
     headers: bool = True,
+    version: str = "v1",
 ) -> Object:
     """The Table of some objects of one resource. Objects are shared with the result, not copied.
 
     `headers` is False for all but the first event of a watch, which repeat no column definitions. Scale objects may be
-    given under any resource.
+    given under any resource. `version` is meta.k8s.io's, as negotiated (v1 or v1beta1).
     """
     definitions, to_cells = _printer(resource)
     if objs and objs[0].get("kind") == "Scale":
         definitions, to_cells = _SCALE
-    is_pods = resource is r.PODS or resource == r.PODS
+    is_pods = to_cells is pod_cells
     rows: list[Object] = []
     for obj in objs:
         row: Object = {"cells": to_cells(obj, now)}
@@ -129,11 +130,10 @@ def table(
             conditions = ROW_CONDITIONS.get((obj.get("status") or {}).get("phase") or "")
             if conditions:
                 row["conditions"] = conditions
-        row["object"] = _row_object(obj, include_object)
+        row["object"] = _row_object(obj, include_object, version)
         rows.append(row)
-    return wrap(
-        [d.definition() for d in definitions] if headers else [], rows, resource_version, continue_token, remaining
-    )
+    shown = [d.definition() for d in definitions] if headers else []
+    return wrap(shown, rows, resource_version, continue_token, remaining, version=version)
 
 
 def wrap(
@@ -142,6 +142,8 @@ def wrap(
     resource_version: str = "",
     continue_token: str = "",
     remaining: int | None = None,
+    *,
+    version: str = "v1",
 ) -> Object:
     """A Table around given columns and rows: for custom resources, whose columns their definition names."""
     meta: Object = {"resourceVersion": resource_version}
@@ -151,7 +153,7 @@ def wrap(
         meta["remainingItemCount"] = remaining
     return {
         "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": f"meta.k8s.io/{version}",
         "metadata": meta,
         "columnDefinitions": definitions,
         "rows": rows,
