@@ -44,7 +44,7 @@ def remove_route(service_cidr: str, *, namespace: str = "") -> None:
     with _routes(namespace) as ip:
         (loopback,) = ip.link_lookup(ifname="lo")
         try:
-            ip.route("del", dst=service_cidr, oif=loopback)
+            ip.route("del", dst=service_cidr, oif=loopback, scope="link", proto="static")
         except NetlinkError as error:
             if error.code not in _NOT_FOUND:
                 raise OSError(error.code, f"route for {service_cidr}: {error}") from error
