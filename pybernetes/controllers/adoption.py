@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pybernetes.api import errors
@@ -20,7 +20,7 @@ from pybernetes.client.informer import Cache
 from pybernetes.client.interface import Client
 from pybernetes.controllers import pods as podstate
 from pybernetes.controllers.claims import plan_claims, with_owner
-from pybernetes.controllers.selection import Matcher, matcher
+from pybernetes.controllers.selection import matcher
 
 
 async def may_adopt(client: Client, resource: Resource, owner: Object) -> bool:
@@ -40,25 +40,23 @@ async def claim_pods(
     owner: Object,
     selector: Mapping[str, Any] | None,
     *,
-    also: Matcher | None = None,
+    is_member: Callable[[Object], bool] = lambda pod: True,
     adopt_finished: bool = False,
 ) -> list[Object]:
     """The pods of `cache` (with `pods.CONTROLLER_INDEX`) that are the owner's, after adopting and releasing.
 
-    `also` narrows further which pods may be the owner's. Finished orphans are adopted only with `adopt_finished`;
+    `is_member` narrows further which pods may be the owner's. Finished orphans are adopted only with `adopt_finished`;
     finished or leaving pods of the owner are kept as they are. Raises ApiError where a patch fails.
     """
-    selects = matcher(selector)
-
-    def matches(labels: Mapping[str, str]) -> bool:
-        return selects(labels) and (also is None or also(labels))
-
+    matches = matcher(selector)
     orphans = [
         p
         for p in cache.by_index(podstate.CONTROLLER_INDEX, f"orphans/{namespace_of(owner)}")
         if matches(labels_of(p)) and (podstate.is_active(p) or (adopt_finished and podstate.is_terminal(p)))
     ]
-    claims = plan_claims(owner, [*cache.by_index(podstate.CONTROLLER_INDEX, uid_of(owner)), *orphans], matches)
+    claims = plan_claims(
+        owner, [*cache.by_index(podstate.CONTROLLER_INDEX, uid_of(owner)), *orphans], matches, is_member=is_member
+    )
     owned = list(claims.owned)
     for release in claims.release:
         if not podstate.is_active(release.obj):

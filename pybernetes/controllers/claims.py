@@ -6,7 +6,7 @@ Pure, but for the patches' application, which the loops do. Source of the rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pybernetes.api.meta import (
@@ -58,9 +58,15 @@ class Claims:
     release: tuple[Release, ...]
 
 
-def plan_claims(owner: Object, candidates: Iterable[Object], matches: Matcher) -> Claims:
+def plan_claims(
+    owner: Object,
+    candidates: Iterable[Object],
+    matches: Matcher,
+    *,
+    is_member: Callable[[Object], bool] = lambda obj: True,
+) -> Claims:
     """Sorts `candidates` (objects that we control, and orphans) into ours, to adopt and to release. An owner that
-    is going away neither adopts nor releases."""
+    is going away neither adopts nor releases. Ours must match by labels and pass `is_member`."""
     owned: list[Object] = []
     adopt: list[Adopt] = []
     release: list[Release] = []
@@ -70,7 +76,7 @@ def plan_claims(owner: Object, candidates: Iterable[Object], matches: Matcher) -
         if ref is not None:
             if ref.get("uid") != uid_of(owner):
                 continue
-            if matches(labels_of(obj)):
+            if matches(labels_of(obj)) and is_member(obj):
                 owned.append(obj)
             elif not owner_deleting:
                 release.append(Release(obj, uid_of(owner)))
@@ -79,6 +85,7 @@ def plan_claims(owner: Object, candidates: Iterable[Object], matches: Matcher) -
             and not is_deleting(obj)
             and namespace_of(obj) == namespace_of(owner)
             and matches(labels_of(obj))
+            and is_member(obj)
         ):
             adopt.append(Adopt(obj))
     return Claims(tuple(owned), tuple(adopt), tuple(release))

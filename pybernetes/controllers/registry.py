@@ -23,6 +23,7 @@ from pybernetes.controllers.podgc.loop import PodGCController
 from pybernetes.controllers.replicaset.loop import ReplicaSetController, ReplicationControllerController
 from pybernetes.controllers.rootca.loop import RootCAController
 from pybernetes.controllers.serviceaccount.loop import ServiceAccountController
+from pybernetes.controllers.statefulset.loop import StatefulSetController
 from pybernetes.controllers.tainteviction.loop import TaintEvictionController
 
 
@@ -84,4 +85,5 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
         ClusterRoleAggregationController,
     ),
     ControllerSpec("daemonset-controller", "daemon-set-controller", "daemonset-controller", DaemonSetController),
+    ControllerSpec("statefulset-controller", "statefulset-controller", "statefulset-controller", StatefulSetController),
 )

@@ -1,0 +1,1 @@
+"""StatefulSet: pods with names, storage and an order."""
