@@ -23,7 +23,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from cryptography import x509
 
-from pybernetes.api import errors
+from pybernetes.api import errors, protobuf
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema import text
@@ -311,15 +311,12 @@ class HTTPHandler:
         return await operation(info, body.value, options, body.faults)
 
     async def _read_object(self, info: RequestInfo, request: Request, options: WriteOptions) -> text.Body:
-        media_type = _BODY_TYPES.get(request.content_type or "application/json")
-        if media_type is None:
-            if "Content-Type" in request.headers:
-                raise unsupported_body()
-            media_type = "json"
-        body = await request.read()
         what = self._operations.body_type(info)
-        kind = what.kind if isinstance(what, Resource) else what[2]
-        return text.parse_body(body, media_type, kind, find_duplicates=options.field_validation != "Ignore")
+        if isinstance(what, Resource):
+            api_version, kind = what.api_version, what.kind
+        else:
+            api_version, kind = f"{what[0]}/{what[1]}" if what[0] else what[1], what[2]
+        return await _parse(request, api_version, kind, find_duplicates=options.field_validation != "Ignore")
 
     async def _read_patch(self, request: Request, options: WriteOptions) -> patching.Patch:
         content_type = request.content_type
@@ -344,15 +341,7 @@ class HTTPHandler:
     async def _delete_body(self, request: Request) -> Object | None:
         if not request.can_read_body:
             return None
-        body = await request.read()
-        if not body:
-            return None
-        media_type = _BODY_TYPES.get(request.content_type)
-        if media_type is None:
-            if "Content-Type" in request.headers:
-                raise unsupported_body()
-            media_type = "json"
-        value = text.parse_body(body, media_type, "DeleteOptions").value
+        value = (await _parse(request, "v1", "DeleteOptions")).value
         if value.get("kind") not in (None, "", "DeleteOptions"):
             raise errors.BadRequest(f"decoded object cannot be converted to DeleteOptions: kind is {value.get('kind')}")
         return dict(value)
@@ -372,6 +361,20 @@ class HTTPHandler:
         listing = await self._operations.delete_collection(info, list_options, options)
         body, content_type = render_list(info, listing, media, self._clock.now())
         return Reply(body, content_type=content_type)
+
+
+async def _parse(request: Request, api_version: str, kind: str, *, find_duplicates: bool = False) -> text.Body:
+    """The request's body as a plain object, which is empty for no body. Raises `BadRequest` and others."""
+    content_type = request.content_type if "Content-Type" in request.headers else "application/json"
+    media_type = _BODY_TYPES.get(content_type)
+    if media_type is None and content_type != protobuf.CONTENT_TYPE:
+        raise unsupported_body()
+    body = await request.read()
+    if media_type is None:
+        return text.Body(protobuf.decode(body, api_version, kind))
+    if not body and kind == "DeleteOptions":
+        return text.Body({})
+    return text.parse_body(body, media_type, kind, find_duplicates=find_duplicates)
 
 
 class _State:
@@ -423,7 +426,7 @@ def method_not_allowed() -> errors.MethodNotAllowed:
 def unsupported_body() -> errors.UnsupportedMediaType:
     return errors.UnsupportedMediaType(
         "the body of the request was in an unknown format - accepted media types include: "
-        "application/json, application/yaml"
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf"
     )
 
 
