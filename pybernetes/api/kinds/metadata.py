@@ -14,7 +14,7 @@ from pybernetes.api.kinds import labels
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, metadata
-from pybernetes.api.resources import Resource
+from pybernetes.api.resources import BUILTIN, Resource, by_kind
 
 STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
 
@@ -40,10 +40,22 @@ def validate_object_meta(obj: Object, resource: Resource, strategy: Strategy) ->
     else:
         faults.each("metadata.namespace", namespace, names.dns_label(namespace))
     _common(faults, meta)
-    _finalizers(faults, meta.get("finalizers") or ())
+    finalizers = meta.get("finalizers") or ()
+    if finalizers:
+        _finalizers(faults, finalizers)
+        if _wants_qualified(resource):
+            _finalizer_names(faults, finalizers)
     return faults
 
 
+def _wants_qualified(resource: Resource | None) -> bool:
+    """Whether finalizers need a domain: kinds of Kubernetes proper want one, custom resources and the kinds of the
+    extension servers do not."""
+    return resource in _BUILTIN and resource.group not in _EXTENSION_GROUPS
+
+
+_BUILTIN = frozenset(BUILTIN)
+_EXTENSION_GROUPS = ("apiextensions.k8s.io", "apiregistration.k8s.io")
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
@@ -72,7 +84,7 @@ def validate_object_meta_update(obj: Object, old: Object) -> Faults:
         if meta.get(name) != before.get(name):
             faults.invalid(f"metadata.{name}", meta.get(name), "field is immutable")
     _common(faults, meta)
-    if finalizers:
+    if finalizers and _wants_qualified(by_kind(obj.get("apiVersion") or "", obj.get("kind") or "")):
         _finalizer_names(faults, finalizers)
     return faults
 
@@ -116,14 +128,11 @@ def _owner_references(faults: Faults, references: list[Object]) -> None:
 
 
 def _finalizers(faults: Faults, finalizers: Any) -> None:
-    if not finalizers:
-        return
     path = "metadata.finalizers"
     for finalizer in finalizers:
         faults.each(path, finalizer, names.qualified_name(finalizer))
     if "orphan" in finalizers and "foregroundDeletion" in finalizers:
         faults.invalid(path, list(finalizers), "finalizer orphan and foregroundDeletion cannot be both set")
-    _finalizer_names(faults, finalizers)
 
 
 def _finalizer_names(faults: Faults, finalizers: Any) -> None:
@@ -132,6 +141,6 @@ def _finalizer_names(faults: Faults, finalizers: Any) -> None:
 
 
 def kube_finalizer(faults: Faults, path: str, finalizer: str) -> None:
-    """Built-in kinds take only qualified finalizers and the few old unqualified ones."""
+    """A qualified name, or one of the few old unqualified ones."""
     if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
         faults.invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified")

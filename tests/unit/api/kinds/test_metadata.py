@@ -97,3 +97,13 @@ def test_only_one_controller() -> None:
 )  # fmt: skip
 def test_update(new: dict[str, Any], old: dict[str, Any], errors: list[str]) -> None:
     assert updated(new, old) == errors
+
+
+def test_custom_resources_and_definitions_take_bare_finalizers() -> None:
+    custom = Resource("example.com", "v1", "widgets", "Widget", "widget", True)
+    assert created(custom, name="a", namespace="b", finalizers=["mine"]) == []
+    assert created(r.CUSTOMRESOURCEDEFINITIONS, name="a", finalizers=["mine"]) == []
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"resourceVersion": "1", "finalizers": ["mine"]}}
+    old = {"metadata": {}}
+    assert len(validate_object_meta_update(obj, old)) == 1
+    assert len(validate_object_meta_update({**obj, "apiVersion": "example.com/v1", "kind": "Widget"}, old)) == 0
