@@ -16,6 +16,7 @@ from pybernetes.controllers.endpoints.loop import EndpointsController
 from pybernetes.controllers.endpointslice.loop import EndpointSliceController
 from pybernetes.controllers.endpointslicemirroring.loop import EndpointSliceMirroringController
 from pybernetes.controllers.garbagecollector.loop import GarbageCollector
+from pybernetes.controllers.job.loop import JobController
 from pybernetes.controllers.namespace.loop import NamespaceController
 from pybernetes.controllers.nodeipam.loop import NodeIPAMController
 from pybernetes.controllers.nodelifecycle.loop import NodeLifecycleController
@@ -86,4 +87,5 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
     ),
     ControllerSpec("daemonset-controller", "daemon-set-controller", "daemonset-controller", DaemonSetController),
     ControllerSpec("statefulset-controller", "statefulset-controller", "statefulset-controller", StatefulSetController),
+    ControllerSpec("job-controller", "job-controller", "job-controller", JobController),
 )
