@@ -35,7 +35,7 @@ def busybox_layer() -> Layer:
 
 def build_busybox_image(path: Path, name: str = BUSYBOX_IMAGE) -> Path:
     """busybox with all its commands (sh, httpd, nc, nslookup, wget, …); runs ``sh``. ``/sbin/init`` is an init to
-    put before a program that does not mind signals."""
+    put before a program that does not mind signals. (This build's wget has no -T and crashes at it.)"""
     layer = busybox_layer()
     layer.add_file("/sbin/init", Path("/usr/bin/catatonit"), mode=0o755)
     write_archive(path, [name], ImageConfig(cmd=["sh"], env={"PATH": "/bin:/sbin"}), [layer])

@@ -30,7 +30,7 @@ async def test_a_web_image_serves(
     server = await pods.container(sandbox, [], image=image, image_name=image)
     await runtime.start_container(server)
     for path, body in pages.items():
-        command = f"until wget -T 5 -qO- http://127.0.0.1:{port}{path}; do usleep 20000; done"
+        command = f"until wget -qO- http://127.0.0.1:{port}{path}; do usleep 20000; done"
         answer = await runtime.exec_sync(server, ["sh", "-c", command], 20)
         assert answer.stdout.decode() == body
     # It ends at once when asked to, not when its grace period is over.
