@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pybernetes.controllers.clusterroleaggregation.loop import ClusterRoleAggregationController
 from pybernetes.controllers.controller import Context, Controller
+from pybernetes.controllers.cronjob.loop import CronJobController
 from pybernetes.controllers.daemonset.loop import DaemonSetController
 from pybernetes.controllers.deployment.loop import DeploymentController
 from pybernetes.controllers.endpoints.loop import EndpointsController
@@ -26,6 +27,7 @@ from pybernetes.controllers.rootca.loop import RootCAController
 from pybernetes.controllers.serviceaccount.loop import ServiceAccountController
 from pybernetes.controllers.statefulset.loop import StatefulSetController
 from pybernetes.controllers.tainteviction.loop import TaintEvictionController
+from pybernetes.controllers.ttlafterfinished.loop import TTLAfterFinishedController
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +90,11 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
     ControllerSpec("daemonset-controller", "daemon-set-controller", "daemonset-controller", DaemonSetController),
     ControllerSpec("statefulset-controller", "statefulset-controller", "statefulset-controller", StatefulSetController),
     ControllerSpec("job-controller", "job-controller", "job-controller", JobController),
+    ControllerSpec("cronjob-controller", "cronjob-controller", "cronjob-controller", CronJobController),
+    ControllerSpec(
+        "ttl-after-finished-controller",
+        "ttl-after-finished-controller",
+        "ttl-after-finished-controller",
+        TTLAfterFinishedController,
+    ),
 )

@@ -59,3 +59,26 @@ async def test_deleting_a_job_takes_its_pods(world: World) -> None:
     await world.until(lambda: world.status(r.JOBS, "again").get("ready") == 2)
     await world.admin.delete(r.JOBS, "again", "default", propagation="Foreground")
     await world.until(lambda: not world.all(r.PODS) and world.get(r.JOBS, "again") is None)
+
+
+async def test_a_cron_job_starts_jobs_and_a_finished_job_goes(world: World) -> None:
+    job_spec = spec(ttlSecondsAfterFinished=0)
+    await world.create(r.CRONJOBS, "c", spec={"schedule": "@every 1s", "jobTemplate": {"spec": job_spec}})
+    first = await world.until(lambda: world.all(r.JOBS))
+    assert first[0]["metadata"]["ownerReferences"][0]["kind"] == "CronJob"
+    await world.until(lambda: world.status(r.CRONJOBS, "c").get("active"))
+    await world.patch(r.CRONJOBS, "c", {"spec": {"suspend": True}})
+    await world.settled()
+    for job in world.all(r.JOBS):
+        name = job["metadata"]["name"]
+        await world.until(
+            lambda name=name: [  # type: ignore[misc]
+                p
+                for p in world.all(r.PODS, **{"batch.kubernetes.io/job-name": name})
+                if (p.get("status") or {}).get("phase") == "Running"
+            ]
+        )
+    await finish(world)
+    await world.until(lambda: not world.all(r.JOBS))
+    await world.until(lambda: not world.status(r.CRONJOBS, "c").get("active"))
+    assert world.events("SuccessfulCreate")

@@ -1,0 +1,1 @@
+"""CronJob: Jobs by the clock."""

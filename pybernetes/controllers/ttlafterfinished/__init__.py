@@ -1,0 +1,1 @@
+"""TTL after finished: jobs that say how long they stay when they are done."""
