@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from pybernetes.api import errors
-from pybernetes.api.field import FieldError
+from pybernetes.api.field import FieldError, Path
+from pybernetes.api.field import invalid as invalid_value
 from pybernetes.api.kinds import metadata as meta_rules
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, clone
@@ -58,6 +59,13 @@ class WriteHook(Protocol):
     def begin(self, info: RequestInfo, obj: Object, old: Object | None) -> Reservation:
         """Changes `obj` in place. Raises `Invalid`, holding nothing then."""
         ...
+
+
+class _Unset:
+    """A version that was not given, as upstream's error text shows it."""
+
+    def __str__(self) -> str:
+        return "0x0"
 
 
 class ServerError(errors.ApiError):
@@ -301,13 +309,8 @@ class Registry:
         version = meta.get("resourceVersion")
         if version in (None, "", "0"):
             if not strategy.allow_unconditional_update and resource.verbs:
-                fault = FieldError(
-                    "FieldValueInvalid",
-                    "Invalid value",
-                    "metadata.resourceVersion",
-                    0,
-                    "must be specified for an update",
-                )
+                path = Path("metadata.resourceVersion")
+                fault = invalid_value(path, _Unset(), "must be specified for an update")
                 raise errors.invalid(resource.group, resource.kind, existing.name, [fault])
             return False
         if version != old_meta["resourceVersion"]:
