@@ -171,8 +171,9 @@ def replica_status(obj: Object, counts: tuple[str, ...], at_most_replicas: tuple
     for name in (*counts, "observedGeneration"):
         faults.not_negative(f"status.{name}", status.get(name))
     for name in at_most_replicas:
-        if (status.get(name) or 0) > total:
-            faults.invalid(f"status.{name}", status[name], "cannot be greater than status.replicas")
+        count = status.get(name) or 0
+        if count > total:
+            faults.invalid(f"status.{name}", count, "cannot be greater than status.replicas")
     available, ready = status.get("availableReplicas") or 0, status.get("readyReplicas") or 0
     if available > ready:
         faults.invalid("status.availableReplicas", available, "cannot be greater than readyReplicas")
