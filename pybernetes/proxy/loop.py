@@ -21,10 +21,21 @@ from pybernetes.api.meta import Object, key_of
 from pybernetes.api.resources import ENDPOINTSLICES, SERVICES
 from pybernetes.client.informer import Informers
 from pybernetes.proxy import kernel
-from pybernetes.proxy.layout import Family, LayoutConfig, family_of
+from pybernetes.proxy.healthcheck import HealthChecks
+from pybernetes.proxy.layout import TABLE, Family, LayoutConfig, family_of
 from pybernetes.proxy.nft import Nft, NftError
-from pybernetes.proxy.plan import NO_PLAN, Node, ServicePlan, StaleFlows, plan_service, service_key, stale_flows
+from pybernetes.proxy.plan import (
+    NO_PLAN,
+    HealthCheck,
+    Node,
+    ServicePlan,
+    StaleFlows,
+    plan_service,
+    service_key,
+    stale_flows,
+)
 from pybernetes.proxy.rules import Rules
+from pybernetes.proxy.tablewatch import TableWatch
 
 _BY_SERVICE = "service"
 _RETRY_MIN_SECONDS = 0.1
@@ -52,6 +63,10 @@ class _FamilyProxy:
         self.namespace = namespace
         self.rules = Rules()
         self.plans: dict[str, ServicePlan] = {}
+        self.health_checks: dict[str, HealthCheck | None] = {}
+        """Those that changed and are not served yet."""
+        self.lost = False
+        """Whether the kernel told that the table is gone."""
         self.in_step = False
         """Whether the kernel is believed to hold what `rules` last told."""
         self.stale: list[StaleFlows] = []
@@ -66,10 +81,14 @@ class _FamilyProxy:
             self.plans[key] = new
             self.rules.set_part(key, new.part)
         self.stale += stale_flows(old, new)
+        if old.health_check != new.health_check:
+            self.health_checks[key] = new.health_check
 
     async def apply(self, statistics: ProxyStatistics) -> None:
         """Brings the kernel to what is planned. Raises `NftError` or `OSError`; the next call then starts from the
         kernel's actual state."""
+        if self.lost:
+            self.lost = self.in_step = False
         if self.in_step:
             commands = self.rules.commands()
             if commands:
@@ -155,6 +174,8 @@ class ServiceProxy:
         self._changed: set[str] = set()
         self._wakeup = asyncio.Event()
         self._ready = asyncio.Event()
+        self._health_checks = HealthChecks(namespace)
+        self._watch = TableWatch(TABLE, self._on_lost, namespace=namespace)
         self._services.add_handler(self._on_service)
         self._slices.add_handler(self._on_slice)
 
@@ -180,8 +201,24 @@ class ServiceProxy:
             if endpoint_slice is not None:
                 self._note(service_key(endpoint_slice))
 
+    def _on_lost(self, family_keyword: str) -> None:
+        for family in self._families:
+            if family.config.family.keyword == family_keyword:
+                # Even while a transaction is on its way: whether it came before or after this is not known.
+                log.warning("the rules are gone, laying them anew", family=family_keyword)
+                family.lost = True
+                self._wakeup.set()
+
     async def run(self) -> None:
         """Keeps the rules true until cancelled."""
+        self._watch.open()
+        try:
+            await self._run()
+        finally:
+            self._watch.close()
+            await self._health_checks.close()
+
+    async def _run(self) -> None:
         for family in self._families:
             await asyncio.to_thread(
                 kernel.install_route,
@@ -199,6 +236,8 @@ class ServiceProxy:
                 started = time.monotonic()
                 for family in self._families:
                     await family.apply(self.statistics)
+                    while family.health_checks:
+                        await self._health_checks.set(*family.health_checks.popitem())
                 self.statistics.last_transaction_seconds = time.monotonic() - started
                 retry = 0.0
                 self._ready.set()

@@ -68,11 +68,20 @@ class Frontend:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """What a Service's health check says: `port` is the node's, `endpoints` the number of ready ones here."""
+
+    port: int
+    endpoints: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServicePlan:
     part: Part = NO_PART
     datagram_backends: Mapping[Frontend, frozenset[str]] = field(default_factory=dict)
     """UDP: the endpoints' IPs behind each frontend. The kernel remembers flows without end of connections, so what
     it remembers of an endpoint that is gone has to be forgotten explicitly."""
+    health_check: HealthCheck | None = None
 
 
 NO_PLAN = ServicePlan()
@@ -218,6 +227,7 @@ class _Builder:
         self.sets: dict[str, str] = {}
         self.elements: dict[str, dict[str, str]] = {}
         self.datagram_backends: dict[Frontend, frozenset[str]] = {}
+        self.health_check: HealthCheck | None = None
         spec = service.get("spec") or {}
         self.affinity_seconds = 0
         if spec.get("sessionAffinity") == "ClientIP":
@@ -287,7 +297,7 @@ class _Builder:
             sets=self.sets,
             elements=self.elements,
         )
-        return ServicePlan(part, self.datagram_backends)
+        return ServicePlan(part, self.datagram_backends, self.health_check)
 
 
 def plan_service(service: Object, slices: Sequence[Object], node: Node) -> ServicePlan:
@@ -305,7 +315,25 @@ def plan_service(service: Object, slices: Sequence[Object], node: Node) -> Servi
     builder = _Builder(service, node)
     for port in spec.get("ports") or ():
         _plan_port(builder, port, slices, cluster_ips)
+    if spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local":
+        number = int(spec.get("healthCheckNodePort") or 0)
+        if number:
+            builder.health_check = HealthCheck(number, _ready_here(slices, node))
     return builder.plan()
+
+
+def _ready_here(slices: Sequence[Object], node: Node) -> int:
+    """How many addresses of ready endpoints are on this node, whatever their ports."""
+    return len(
+        {
+            address
+            for endpoint_slice in slices
+            if endpoint_slice.get("addressType") == node.family.address_type
+            for item in endpoint_slice.get("endpoints") or ()
+            if item.get("nodeName") == node.name and (item.get("conditions") or {}).get("ready") is not False
+            for address in _of_family(item.get("addresses") or (), node.family)[:1]
+        }
+    )
 
 
 def _plan_port(builder: _Builder, port: Object, slices: Sequence[Object], cluster_ips: Sequence[str]) -> None:

@@ -206,8 +206,34 @@ async def test_rules_that_somebody_flushed_come_back(net: Net, cluster: Cluster)
     cluster.endpoints("web", three_backends(net), 8080)
     await cluster.settled()
     net.node.run("nft", "flush", "ruleset")
-    cluster.service("web", VIP, ports=[{"port": 80}, {"port": 81, "name": "more"}])
     async with asyncio.timeout(30):
         while "default/web" not in cluster.ruleset():
             await asyncio.sleep(0.02)
     assert client.peer("tcp", VIP, 80, 3).answers == {"b1": 1, "b2": 1, "b3": 1}
+
+
+async def test_load_balancers_learn_where_the_endpoints_are(net: Net, cluster: Cluster) -> None:
+    def load_balancer(**spec: object) -> None:
+        cluster.service(
+            "web", VIP, type="LoadBalancer", ports=[{"port": 80}], externalTrafficPolicy="Local",
+            healthCheckNodePort=31000, **spec,
+        )  # fmt: skip
+
+    async def ask() -> tuple[str, str]:
+        request = "GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
+        command = f"printf '{request}' | busybox nc {NODE_IP} 31000"
+        head, _, body = (await asyncio.to_thread(net.outside.run, "sh", "-c", command)).partition("\n\n")
+        return head.splitlines()[0].strip(), body
+
+    load_balancer()
+    cluster.endpoints("web", {"10.244.0.77": NODE, "10.244.1.77": "node-b"}, 8080)
+    await cluster.settled()
+    status, body = await ask()
+    assert status == "HTTP/1.1 200 OK"
+    assert '"localEndpoints": 1' in body and '"name": "web"' in body
+    cluster.endpoints("web", {"10.244.1.77": "node-b"}, 8080)
+    await cluster.settled()
+    assert (await ask())[0] == "HTTP/1.1 503 Service Unavailable"
+    cluster.api.remove(SERVICES, "default", "web")
+    await cluster.settled()
+    assert net.outside.peer("tcp", NODE_IP, 31000, 1).answers == {"ConnectionRefusedError": 1}
