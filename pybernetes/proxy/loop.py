@@ -205,7 +205,7 @@ class ServiceProxy:
         for family in self._families:
             if family.config.family.keyword == family_keyword:
                 # Even while a transaction is on its way: whether it came before or after this is not known.
-                log.warning("the rules are gone, laying them anew", family=family_keyword)
+                log.warning("the rules may be gone, looking at them", family=family_keyword)
                 family.lost = True
                 self._wakeup.set()
 

@@ -18,8 +18,11 @@ _NFNLGRP_NFTABLES = 7
 _NEW_TABLE, _DELETE_TABLE = (10 << 8) | 0, (10 << 8) | 2
 _NFTA_TABLE_NAME = 1
 _FAMILIES = {2: "ip", 10: "ip6"}
+_SO_RCVBUFFORCE = 33
 _NESTED = 0x8000 | 0x4000
 _BUFFER_BYTES = 1 << 20
+# What the kernel may keep for us: our own largest transactions are told to us too.
+_QUEUE_BYTES = 8 << 20
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +71,7 @@ class TableWatch:
 
 def _subscribe() -> socket.socket:
     made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER)
+    made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE_BYTES)
     made.bind((0, 1 << (_NFNLGRP_NFTABLES - 1)))
     return made
 

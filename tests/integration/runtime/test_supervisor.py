@@ -173,3 +173,18 @@ async def test_a_node_is_emptied_at_once(runtime: CRIRuntime, pods: Pods) -> Non
     await remove_all_sandboxes(runtime)
     assert not await runtime.list_sandboxes()
     assert not await runtime.list_containers()
+
+
+async def test_containerd_joins_the_cgroup_it_is_given(namespace: str, containerd_config: ContainerdConfig) -> None:
+    directory = Path(f"/sys/fs/cgroup/pids/{containerd_config.root_dir.parent.name}")
+    if not directory.parent.is_dir():
+        directory = Path(f"/sys/fs/cgroup/{directory.name}")
+    directory.mkdir()
+    supervisor = ContainerdSupervisor(containerd_config, network_namespace=namespace, cgroup_directories=[directory])
+    try:
+        await supervisor.start()
+        assert str(supervisor.pid) in (directory / "cgroup.procs").read_text().split()
+        assert os.readlink(f"/proc/{supervisor.pid}/ns/net") == f"net:[{os.stat(namespace).st_ino}]"
+    finally:
+        await supervisor.stop()
+        directory.rmdir()
