@@ -320,10 +320,13 @@ class StatefulSetStrategy(TemplateStrategy):
         strategy = spec.setdefault("updateStrategy", {})
         if not strategy.get("type"):
             strategy["type"] = "RollingUpdate"
-            # Upstream defaults the partition only together with the type, then again for an empty rollingUpdate.
-            strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
-        elif strategy.get("rollingUpdate") is not None and strategy["type"] == "RollingUpdate":
-            strategy["rollingUpdate"].setdefault("partition", 0)
+            strategy.setdefault("rollingUpdate", {})
+        rolling = strategy.get("rollingUpdate")
+        # A RollingUpdate that is spelled out without its settings stays without: the controller knows what is meant.
+        if rolling is not None and strategy["type"] == "RollingUpdate":
+            for name, value in (("partition", 0), ("maxUnavailable", 1)):
+                if rolling.get(name) is None:
+                    rolling[name] = value
         policy = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
         for name in ("whenDeleted", "whenScaled"):
             if not policy.get(name):
