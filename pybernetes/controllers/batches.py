@@ -27,7 +27,7 @@ async def slow_start(
     batch = min(initial, len(items))
     at = 0
     while batch:
-        outcomes = await asyncio.gather(*(_outcome(act(item)) for item in items[at : at + batch]))
+        outcomes = await asyncio.gather(*(_outcome(act, item) for item in items[at : at + batch]))
         failures = [o for o in outcomes if o is not None]
         done += batch - len(failures)
         if failures:
@@ -39,13 +39,13 @@ async def slow_start(
 
 async def all_at_once(items: list[T], act: Callable[[T], Awaitable[None]]) -> errors.ApiError | None:
     """Acts on all items concurrently and returns the first error, after all have ended."""
-    outcomes = await asyncio.gather(*(_outcome(act(item)) for item in items))
+    outcomes = await asyncio.gather(*(_outcome(act, item) for item in items))
     return next((o for o in outcomes if o is not None), None)
 
 
-async def _outcome(action: Awaitable[None]) -> errors.ApiError | None:
+async def _outcome(act: Callable[[T], Awaitable[None]], item: T) -> errors.ApiError | None:
     try:
-        await action
+        await act(item)
     except errors.ApiError as error:
         return error
     return None

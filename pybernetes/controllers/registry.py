@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pybernetes.controllers.certificates.loop import (
+    CSRApprovingController,
+    CSRCleanerController,
+    CSRSigningController,
+)
 from pybernetes.controllers.clusterroleaggregation.loop import ClusterRoleAggregationController
 from pybernetes.controllers.controller import Context, Controller
 from pybernetes.controllers.cronjob.loop import CronJobController
 from pybernetes.controllers.daemonset.loop import DaemonSetController
 from pybernetes.controllers.deployment.loop import DeploymentController
+from pybernetes.controllers.disruption.loop import DisruptionController
 from pybernetes.controllers.endpoints.loop import EndpointsController
 from pybernetes.controllers.endpointslice.loop import EndpointSliceController
 from pybernetes.controllers.endpointslicemirroring.loop import EndpointSliceMirroringController
@@ -22,7 +28,10 @@ from pybernetes.controllers.namespace.loop import NamespaceController
 from pybernetes.controllers.nodeipam.loop import NodeIPAMController
 from pybernetes.controllers.nodelifecycle.loop import NodeLifecycleController
 from pybernetes.controllers.podgc.loop import PodGCController
+from pybernetes.controllers.pvcprotection.loop import PVCProtectionController
+from pybernetes.controllers.pvprotection.loop import PVProtectionController
 from pybernetes.controllers.replicaset.loop import ReplicaSetController, ReplicationControllerController
+from pybernetes.controllers.resourcequota.loop import ResourceQuotaController
 from pybernetes.controllers.rootca.loop import RootCAController
 from pybernetes.controllers.serviceaccount.loop import ServiceAccountController
 from pybernetes.controllers.statefulset.loop import StatefulSetController
@@ -96,5 +105,39 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
         "ttl-after-finished-controller",
         "ttl-after-finished-controller",
         TTLAfterFinishedController,
+    ),
+    ControllerSpec(
+        "resourcequota-controller", "resourcequota-controller", "resourcequota-controller", ResourceQuotaController
+    ),
+    ControllerSpec("disruption-controller", "disruption-controller", "controllermanager", DisruptionController),
+    ControllerSpec(
+        "persistentvolumeclaim-protection-controller",
+        "pvc-protection-controller",
+        "pvc-protection-controller",
+        PVCProtectionController,
+    ),
+    ControllerSpec(
+        "persistentvolume-protection-controller",
+        "pv-protection-controller",
+        "pv-protection-controller",
+        PVProtectionController,
+    ),
+    ControllerSpec(
+        "certificatesigningrequest-approving-controller",
+        "certificate-controller",
+        "certificate-controller",
+        CSRApprovingController,
+    ),
+    ControllerSpec(
+        "certificatesigningrequest-signing-controller",
+        "certificate-controller",
+        "certificate-controller",
+        CSRSigningController,
+    ),
+    ControllerSpec(
+        "certificatesigningrequest-cleaner-controller",
+        "certificate-controller",
+        "certificate-controller",
+        CSRCleanerController,
     ),
 )

@@ -124,6 +124,9 @@ class World:
     def status(self, resource: Resource, name: str, namespace: str = "default") -> Object:
         return (self.get(resource, name, namespace) or {}).get("status") or {}
 
+    def meta(self, resource: Resource, name: str, namespace: str = "default") -> Object:
+        return (self.get(resource, name, namespace) or {}).get("metadata") or {}
+
     def all(self, resource: Resource, namespace: str = "default", **labels: str) -> list[Object]:
         found = self.api.reader.list(resource, namespace if resource.namespaced else "")
         return [o for o in found if all(labels_of(o).get(k) == v for k, v in labels.items())]

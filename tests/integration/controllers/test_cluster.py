@@ -174,9 +174,7 @@ class TestSilentNodes:
             # node-a goes on sending heartbeats, node-b does not.
             await world.renew_lease("node-a")
             try:
-                await world.until(
-                    lambda: (world.get(r.PODS, "on-b") or {})["metadata"].get("deletionTimestamp"), seconds=0.25
-                )
+                await world.until(lambda: world.meta(r.PODS, "on-b").get("deletionTimestamp"), seconds=0.25)
                 break
             except AssertionError:
                 continue
@@ -195,7 +193,7 @@ class TestSilentNodes:
         evicted = world.get(r.PODS, "on-b") or {}
         assert (get_condition(evicted, "DisruptionTarget") or {})["reason"] == "DeletionByTaintManager"
         assert (get_condition(evicted, "Ready") or {})["status"] == "False"
-        assert not (world.get(r.PODS, "stays") or {})["metadata"].get("deletionTimestamp")
+        assert not world.meta(r.PODS, "stays").get("deletionTimestamp")
         await world.until(lambda: world.events("TaintManagerEviction"))
         assert (get_condition(world.get(r.NODES, "node-a") or {}, "Ready") or {})["status"] == "True"
         await world.heartbeat("node-b")

@@ -24,7 +24,7 @@ def rolled_out(world: World, replicas: int) -> bool:
     return (
         status.get("readyReplicas") == replicas == status.get("updatedReplicas")
         and status.get("currentRevision") == status.get("updateRevision")
-        and status.get("observedGeneration") == (world.get(r.STATEFULSETS, "db") or {})["metadata"]["generation"]
+        and status.get("observedGeneration") == world.meta(r.STATEFULSETS, "db")["generation"]
     )
 
 

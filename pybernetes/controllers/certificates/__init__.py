@@ -1,0 +1,1 @@
+"""Certificate signing requests: approved where policy allows it, signed, and cleaned up."""

@@ -1,0 +1,1 @@
+"""Disruption: how many pods of a PodDisruptionBudget may be evicted now."""

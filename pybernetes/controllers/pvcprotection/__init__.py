@@ -1,0 +1,1 @@
+"""Claim protection: a PersistentVolumeClaim that a pod uses does not go."""

@@ -1,0 +1,1 @@
+"""Volume protection: a PersistentVolume that is bound does not go."""
