@@ -23,14 +23,14 @@ class Watcher:
 
     __slots__ = ("_limit", "_on_drop", "_queue", "_waiter", "after", "bucket", "dropped", "ended", "selection")
 
-    def __init__(self, selection: Selection, *, after: int, limit: int = QUEUE_FRAMES_MAX) -> None:
+    def __init__(self, selection: Selection, *, after: int, limit: int | None = None) -> None:
         self.selection = selection
         self.bucket = selection.bucket
         self.after = after
         """Changes up to this revision are not for this watcher."""
         self.ended = False
         self.dropped = False
-        self._limit = limit
+        self._limit = QUEUE_FRAMES_MAX if limit is None else limit
         self._queue: deque[Frame] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._on_drop: Callable[[], None] | None = None
