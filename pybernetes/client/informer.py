@@ -145,7 +145,11 @@ class Informer:
 
     def _notify(self, old: Object | None, new: Object | None) -> None:
         for handler in self._handlers:
-            handler(old, new)
+            try:
+                handler(old, new)
+            except Exception:
+                # One component's fault must not end the watch that all of them share.
+                log.exception("handler failed", resource=self.resource.plural)
 
     async def _list(self) -> None:
         items: list[Object] = []

@@ -1,4 +1,8 @@
-"""Watches Services and their pods and writes the Service's Endpoints object."""
+"""Watches Services and their pods and writes the Service's Endpoints object.
+
+The object is one for all pods, so a Service of a thousand pods costs a thousand addresses a write: large ones are
+written at a bounded rate, small ones at once.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,9 @@ from pybernetes.controllers.endpointslice.triggers import TriggerTimes
 from pybernetes.controllers.freshness import Freshness
 
 STALE_RETRY_SECONDS = 30.0
+_SECONDS_PER_ADDRESS = 0.0005
+"""After a write of so many addresses the next one waits so long: half a second for a thousand."""
+_SMALL = 50
 
 
 class EndpointsController(QueueController):
@@ -26,6 +33,7 @@ class EndpointsController(QueueController):
         self._endpoints = self.watch(ENDPOINTS)
         self._written = Freshness(self._endpoints, context.clock)
         self._triggers = TriggerTimes()
+        self._not_before: dict[str, float] = {}
         self._endpoints.add_handler(self._on_endpoints)
 
     def _on_endpoints(self, old: Object | None, new: Object | None) -> None:
@@ -40,6 +48,7 @@ class EndpointsController(QueueController):
         if service is None:
             self._written.forget(key)
             self._triggers.forget(key)
+            self._not_before.pop(key, None)
             await self._delete(key)
             return
         if not is_selected(service) or is_deleting(service):
@@ -47,7 +56,16 @@ class EndpointsController(QueueController):
         if not self._written.is_fresh(key):
             self.queue.add_after(key, STALE_RETRY_SECONDS)
             return
+        now = self.context.clock.monotonic()
+        wait = self._not_before.get(key, 0.0) - now
+        if wait > 0:
+            self.queue.add_after(key, wait)
+            return
         pods = self._selection.pods_of(service)
+        if len(pods) > _SMALL:
+            self._not_before[key] = now + len(pods) * _SECONDS_PER_ADDRESS
+        else:
+            self._not_before.pop(key, None)
         current = self._endpoints.cache.get(key)
         wanted = plan(service, pods, current, self._triggers.changed_at(service, pods))
         if wanted is None:

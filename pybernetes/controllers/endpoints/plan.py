@@ -14,7 +14,6 @@ from pybernetes.controllers import pods as podstate
 from pybernetes.controllers.endpointslice import endpoint as ep
 from pybernetes.controllers.endpointslice.plan import HEADLESS_LABEL
 from pybernetes.controllers.endpointslice.triggers import ANNOTATION as TRIGGER_TIME
-from pybernetes.controllers.hashing import canonical
 
 MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 MANAGED_BY = "endpoint-controller"
@@ -22,7 +21,7 @@ OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 MAX_ADDRESSES = 1000
 
 Contribution = tuple[Object, bool, list[Object]]
-"""(address, whether it is ready, its ports)."""
+"""(address, whether it is ready, its ports in order)."""
 
 
 def _address(pod: Object, ip: str, service: Object) -> Object:
@@ -38,6 +37,9 @@ def _address(pod: Object, ip: str, service: Object) -> Object:
 def _contributions(service: Object, pods: Sequence[Object]) -> list[Contribution]:
     tolerant = ep.publishes_not_ready(service)
     family = ((service.get("spec") or {}).get("ipFamilies") or ["IPv4"])[0]
+    has_ports = bool((service.get("spec") or {}).get("ports"))
+    # Without named ports all pods have the same.
+    common = None if ep.has_named_ports(service) else _ports(service, {})
     found: list[Contribution] = []
     for pod in pods:
         if not ep.is_candidate(pod, include_terminating=tolerant):
@@ -45,27 +47,29 @@ def _contributions(service: Object, pods: Sequence[Object]) -> list[Contribution
         addresses = ep.addresses_of(pod, family)
         if not addresses:
             continue
-        address = _address(pod, addresses[0], service)
-        ready = tolerant or podstate.is_ready(pod)
-        ports = [{k: v for k, v in p.items() if v != "" or k != "name"} for p in ep.ports_of(service, pod)]
-        if not (service.get("spec") or {}).get("ports"):
-            found.append((address, ready, []))
-        else:
-            found += [(address, ready, [port]) for port in ports]
+        ports = _ports(service, pod) if common is None else common
+        if ports or not has_ports:
+            ready = tolerant or podstate.is_ready(pod)
+            found.append((_address(pod, addresses[0], service), ready, ports))
     return found
+
+
+def _ports(service: Object, pod: Object) -> list[Object]:
+    """The Service's ports on this pod, in a stable order; an unnamed one has no name here."""
+    ports = [{k: v for k, v in p.items() if v != "" or k != "name"} for p in ep.ports_of(service, pod)]
+    return sorted(ports, key=_port_order)
+
+
+def _port_order(port: Object) -> tuple[str, int, str, str]:
+    return port.get("name", ""), port["port"], port["protocol"], port.get("appProtocol", "")
 
 
 def pack(contributions: Sequence[Contribution]) -> list[Object]:
     """Subsets of addresses with the same ports; addresses by IP, subsets by their ports."""
-    by_address: dict[bytes, tuple[Object, bool, dict[bytes, Object]]] = {}
+    by_ports: dict[tuple[tuple[str, int, str, str], ...], tuple[list[Object], list[Object], list[Object]]] = {}
     for address, ready, ports in contributions:
-        _, _, known = by_address.setdefault(canonical((address, ready)), (address, ready, {}))
-        for port in ports:
-            known[canonical(port)] = port
-    by_ports: dict[tuple[bytes, ...], tuple[list[Object], list[Object], list[Object]]] = {}
-    for address, ready, known in by_address.values():
-        key = tuple(sorted(known))
-        addresses, not_ready, _ = by_ports.setdefault(key, ([], [], [known[k] for k in key]))
+        key = tuple(_port_order(p) for p in ports)
+        addresses, not_ready, _ = by_ports.setdefault(key, ([], [], ports))
         (addresses if ready else not_ready).append(address)
     subsets: list[Object] = []
     for _, (addresses, not_ready, ports) in sorted(by_ports.items(), key=lambda item: item[0]):

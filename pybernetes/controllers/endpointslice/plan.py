@@ -9,7 +9,7 @@ from pybernetes.api.meta import Object, controller_of, labels_of, name_of, names
 from pybernetes.api.names import dns_subdomain
 from pybernetes.controllers import pods as podstate
 from pybernetes.controllers.endpointslice import endpoint as ep
-from pybernetes.controllers.endpointslice.packing import Changes, Frame, Group, pack, ports_key
+from pybernetes.controllers.endpointslice.packing import Changes, Frame, Group, PortsKey, pack, ports_key
 
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 MANAGED_BY = "endpointslice-controller.k8s.io"
@@ -76,7 +76,10 @@ def plan(
         (mine if ours and slice_.get("addressType") in families(service) else foreign).append(slice_)
     result.delete += foreign
     for family in families(service):
-        wanted: dict[bytes, Group] = {}
+        wanted: dict[PortsKey, Group] = {}
+        # Without named ports all pods have the same.
+        common = None if ep.has_named_ports(service) else ep.ports_of(service, {})
+        common_key = ports_key(common)
         for pod in sorted(pods, key=name_of):
             if not ep.is_candidate(pod, include_terminating=True):
                 continue
@@ -88,8 +91,11 @@ def plan(
             if its_node is None and not ep.publishes_not_ready(service):
                 skipped.append(name_of(pod))
                 continue
-            ports = ep.ports_of(service, pod)
-            group = wanted.setdefault(ports_key(ports), Group(ports))
+            ports = ep.ports_of(service, pod) if common is None else common
+            key = ports_key(ports) if common is None else common_key
+            group = wanted.get(key)
+            if group is None:
+                group = wanted[key] = Group(ports)
             group.add(ep.endpoint_of(pod, its_node, service, addresses))
 
         def new(ports: list[Object], family: str = family) -> Object:
