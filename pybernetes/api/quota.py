@@ -137,10 +137,8 @@ def is_counted(resource: Resource, name: str) -> bool:
     if name == count_name(resource):
         return True
     if resource == PODS:
-        return (
-            name == "pods"
-            or (name.startswith(("requests.", "limits.", "hugepages-", *_PLAIN))
-            and (name != "requests.storage"))
+        return name == "pods" or (
+            name.startswith(("requests.", "limits.", "hugepages-", *_PLAIN)) and (name != "requests.storage")
         )
     if resource == SERVICES:
         return name == "services" or name.startswith("services.")
