@@ -43,6 +43,10 @@ class Resource:
     """The stored resource's plural where two groups serve one stored kind (events)."""
     storage_group: str | None = None
 
+    def __hash__(self) -> int:
+        # Resources are keys of many tables on the way of every request: not all their fields, each time.
+        return hash((self.group, self.version, self.plural))
+
     @property
     def api_version(self) -> str:
         """``v1`` or ``apps/v1``: what an object's apiVersion field says."""

@@ -9,11 +9,9 @@ sees of it.
 from __future__ import annotations
 
 import asyncio
-import random
-import ssl
+import itertools
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,7 +19,6 @@ from urllib.parse import parse_qsl
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from cryptography import x509
 
 from pybernetes.api import errors, protobuf
 from pybernetes.api.meta import Object
@@ -57,7 +54,8 @@ from pybernetes.store.interface import StoreError
 INFLIGHT_MAX = 1000
 """Requests served at once, watches and connections aside; more are answered 429."""
 
-_CERTIFICATES_KEPT = 4096
+_TARGETS_KEPT = 8192
+_TARGET_LENGTH_MAX = 512
 _NO_QUERY: Mapping[str, str] = {}
 _ANONYMOUS = User(ANONYMOUS, "", (UNAUTHENTICATED,))
 _CONNECTIONS = frozenset(("exec", "attach", "portforward", "log", "proxy"))
@@ -98,7 +96,10 @@ class HTTPHandler:
         self._metrics = metrics
         self._clock = clock
         self._anonymous = anonymous
-        self._certificates: OrderedDict[bytes, x509.Certificate] = OrderedDict()
+        self._targets: dict[str, Target] = {}
+        self._generation = -1
+        self._audit_prefix = str(uuid.uuid4())[:24]
+        self._audit_serial = itertools.count()
         self._inflight = 0
         metrics.inflight.labels("all").set_function(lambda: self._inflight)
 
@@ -112,7 +113,9 @@ class HTTPHandler:
         assert isinstance(request, Request)
         started = time.perf_counter()
         self._inflight += 1
-        state = _State(request)
+        state = _State(
+            request, request.headers.get("Audit-Id") or f"{self._audit_prefix}{next(self._audit_serial):012x}"
+        )
         response: web.StreamResponse
         try:
             response = await self._serve(request, state)
@@ -158,7 +161,7 @@ class HTTPHandler:
         raw = request.raw_path
         path, _, query_text = raw.partition("?")
         headers = request.headers
-        user = await self._authenticator.authenticate(headers, self._certificate(request))
+        user = await self._authenticator.authenticate(headers, request.connection.certificate)
         if user is None:
             if not self._anonymous:
                 raise errors.Unauthorized("Unauthorized")
@@ -168,7 +171,9 @@ class HTTPHandler:
         if query_text:
             query, query_lists = parse_query(query_text)
         method = request.method
-        target = paths.parse(path, self._operations.kinds)
+        target = self._targets.get(path)
+        if target is None or self._generation != self._operations.kinds.generation:
+            target = self._parse(path)
         info = RequestInfo(
             method.lower(), path, user, target.resource, target.namespace, target.name, target.subresource,
             target.subpath, query, query_lists, headers.get("User-Agent", ""),
@@ -205,6 +210,17 @@ class HTTPHandler:
         written = await self._write(info, request, verb)
         return self._answer(info, written.answer, media, status=201 if written.created else 200)
 
+    def _parse(self, path: str) -> Target:
+        """The target of a path, remembered: clients ask for the same few again and again."""
+        kinds = self._operations.kinds
+        if len(self._targets) >= _TARGETS_KEPT or self._generation != kinds.generation:
+            self._targets.clear()
+            self._generation = kinds.generation
+        target = paths.parse(path, kinds)
+        if len(path) <= _TARGET_LENGTH_MAX:
+            self._targets[path] = target
+        return target
+
     def _verb(self, info: RequestInfo, method: str, target: Target) -> str:
         """The request's verb. Raises `MethodNotAllowed` and `NotFound`."""
         resource = target.resource
@@ -230,24 +246,6 @@ class HTTPHandler:
             info.query = {**info.query, "fieldSelector": f"metadata.name={target.name}"}
             info.name = ""
         return verb
-
-    # ---- identity
-
-    def _certificate(self, request: Request) -> x509.Certificate | None:
-        transport = request.transport
-        connection = transport.get_extra_info("ssl_object") if transport is not None else None
-        if connection is None:
-            return None
-        der = connection.getpeercert(True)
-        if der is None:
-            return None
-        certificate = self._certificates.get(der)
-        if certificate is None:
-            certificate = x509.load_der_x509_certificate(der)
-            self._certificates[der] = certificate
-            if len(self._certificates) > _CERTIFICATES_KEPT:
-                self._certificates.popitem(last=False)
-        return certificate
 
     # ---- paths that are no resources, and connections
 
@@ -382,12 +380,12 @@ class _State:
 
     __slots__ = ("audit_id", "info", "long_running", "media", "request")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, audit_id: str) -> None:
         self.request = request
         self.info: RequestInfo | None = None
         self.media: Media | None = None
         self.long_running = False
-        self.audit_id = request.headers.get("Audit-Id") or str(uuid.UUID(int=random.getrandbits(128), version=4))
+        self.audit_id = audit_id
 
     def media_for_errors(self) -> Media:
         """An error is never transformed to a Table."""
@@ -428,8 +426,3 @@ def unsupported_body() -> errors.UnsupportedMediaType:
         "the body of the request was in an unknown format - accepted media types include: "
         "application/json, application/yaml, application/vnd.kubernetes.protobuf"
     )
-
-
-def server_protocols(context: ssl.SSLContext) -> None:
-    """Sets what a listening context needs: HTTP/1.1 only, client certificates asked for but not required."""
-    context.set_alpn_protocols(["http/1.1"])

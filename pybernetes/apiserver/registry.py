@@ -8,7 +8,6 @@ in are private to the registry from then on. Source of the semantics: upstream's
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -19,9 +18,9 @@ from pybernetes.api.kinds import metadata as meta_rules
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, clone
 from pybernetes.api.resources import Resource
-from pybernetes.api.time import format_time
 from pybernetes.apiserver import conversion
 from pybernetes.apiserver.entries import Entry
+from pybernetes.apiserver.identity import Identities
 from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionPlugin, AdmissionRequest, RequestInfo
 from pybernetes.apiserver.options import revision as parse_revision
 from pybernetes.apiserver.served import ServedKinds
@@ -100,6 +99,7 @@ class Registry:
         self.kinds = kinds
         self.clock = clock
         self._admission = tuple(admission)
+        self._identities = Identities(clock)
         self._hooks = dict(hooks or {})
 
     # ---- reading
@@ -153,8 +153,8 @@ class Registry:
         meta.pop("managedFields", None)
         if prefix:
             meta["name"] = generated_name(prefix)
-        meta["uid"] = str(uuid.uuid4())
-        meta["creationTimestamp"] = format_time(self.clock.now())
+        meta["uid"] = self._identities.uid()
+        meta["creationTimestamp"] = self._identities.now()
         request = self._admission_request("CREATE", info, resource, obj, None)
         await self.mutate(request)
         strategy.prepare_for_create(obj)

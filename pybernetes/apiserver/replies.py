@@ -84,45 +84,39 @@ class Reply(web.StreamResponse):
         self.extra = (*self.extra, (name, value))
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        keep_alive = self._keep_alive
-        if keep_alive is None:
-            keep_alive = request.keep_alive
+        keep_alive = request.keep_alive if self._keep_alive is None else self._keep_alive
         self._keep_alive = keep_alive
-        body = self.body
-        parts = [
-            _STATUS_LINES[self.code],
-            b"Audit-Id: ",
-            self.audit_id,
-            b"\r\n",
-            b"" if self._cacheable else _NO_CACHE,
-            b"Content-Type: ",
-            self._content_type_bytes,
-            b"\r\n",
-            _date.line(),
-        ]
-        for name, value in self.extra:
-            parts += (name.encode(), b": ", _clean(value), b"\r\n")
-        if not keep_alive:
-            parts.append(b"Connection: close\r\n")
-        elif request.version < (1, 1):
-            parts.append(b"Connection: keep-alive\r\n")
-        if self.code != 304:
-            parts.append(b"Content-Length: %d\r\n\r\n" % len(body))
-        else:
-            parts.append(b"\r\n")
-        writer = request._payload_writer
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
-        if request.method == "HEAD" or self.code == 304:
+        body = self.body
+        code = self.code
+        head = b"%bAudit-Id: %b\r\n%bContent-Type: %b\r\n%b" % (
+            _STATUS_LINES[code],
+            self.audit_id,
+            b"" if self._cacheable else _NO_CACHE,
+            self._content_type_bytes,
+            _date.line(),
+        )
+        for name, value in self.extra:
+            head += b"%b: %b\r\n" % (name.encode(), _clean(value))
+        if not keep_alive:
+            head += b"Connection: close\r\n"
+        elif request.version < (1, 1):
+            head += b"Connection: keep-alive\r\n"
+        if code == 304:
+            head += b"\r\n"
             body = b""
-        if len(body) <= _ONE_WRITE_BYTES:
-            parts.append(body)
-            transport.write(b"".join(parts))
         else:
-            transport.write(b"".join(parts))
+            head += b"Content-Length: %d\r\n\r\n" % len(body)
+            if request.method == "HEAD":
+                body = b""
+        if len(body) <= _ONE_WRITE_BYTES:
+            transport.write(head + body)
+        else:
+            transport.write(head)
             transport.write(body)
-            await writer.drain()
+            await request._payload_writer.drain()
         self._eof_sent = True
         return None
 

@@ -1,4 +1,8 @@
-"""The request object of the server's connections."""
+"""The server's connections and requests, on top of aiohttp's.
+
+A connection knows its client's certificate, and tells who waits on it when the client goes away, so that an idle watch
+ends at once.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +11,66 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from cryptography import x509
 
 BODY_BYTES_MAX = 3 * 1024 * 1024
 """Of a request's body, as upstream; a larger one is answered 413."""
 
+_KEEPALIVE_SECONDS = 180.0
+_LINGERING_SECONDS = 2.0
+_LINE_BYTES_MAX = 64 * 1024
+"""Of the request line and of a header: long selectors and tokens fit."""
+
+
+class Connection(RequestHandler):
+    """One client's connection."""
+
+    certificate: x509.Certificate | None = None
+    """The client's certificate, verified by TLS; None where it showed none."""
+    disconnected: Callable[[], None] | None = None
+    """Called when the connection is lost. The request that is being served sets it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        connection = transport.get_extra_info("ssl_object")
+        if connection is not None:
+            der = connection.getpeercert(True)
+            if der is not None:
+                self.certificate = x509.load_der_x509_certificate(der)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.disconnected is not None:
+            self.disconnected()
+
 
 class Request(web.BaseRequest):
-    """A request that tells when its client goes away, so that an idle watch ends at once."""
+    """A request on a `Connection`."""
 
-    ATTRS = web.BaseRequest.ATTRS | frozenset(("_on_disconnect",))
-
-    _on_disconnect: Callable[[], None] | None = None
-
-    def _cancel(self, exc: BaseException) -> None:
-        # aiohttp calls this when the connection is lost; there is no public hook.
-        super()._cancel(exc)
-        if self._on_disconnect is not None:
-            self._on_disconnect()
-
-    def on_disconnect(self, callback: Callable[[], None]) -> None:
-        """At most one: the last one set."""
-        self._on_disconnect = callback
+    @property
+    def connection(self) -> Connection:
+        protocol = self._protocol
+        assert isinstance(protocol, Connection)
+        return protocol
 
 
-def make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]) -> Request:
-    """The request factory for `aiohttp.web.Server`."""
-    loop = asyncio.get_running_loop()
-    return Request(message, payload, protocol, writer, task, loop, client_max_size=BODY_BYTES_MAX)
+class HTTPServer(web.Server):
+    """The protocol factory of the server's listeners."""
+
+    def __init__(self, handler: Callable[[web.BaseRequest], Any]) -> None:
+        super().__init__(handler, request_factory=self._make)
+
+    def _make(self, message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]) -> Request:
+        return Request(message, payload, protocol, writer, task, self._loop, client_max_size=BODY_BYTES_MAX)
+
+    def __call__(self) -> RequestHandler:
+        return Connection(
+            self,
+            loop=self._loop,
+            access_log=None,  # type: ignore[arg-type]
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            lingering_time=_LINGERING_SECONDS,
+            max_line_size=_LINE_BYTES_MAX,
+            max_field_size=_LINE_BYTES_MAX,
+        )

@@ -58,7 +58,8 @@ class WatchStreams:
         timeout = options.timeout_seconds or random.uniform(1, 2) * TIMEOUT_SECONDS_MIN
         deadline = loop.time() + timeout
         timer = loop.call_at(deadline, watcher.end)
-        request.on_disconnect(watcher.end)
+        connection = request.connection
+        connection.disconnected = watcher.end
         transport = request.transport
         if transport is not None:
             watcher.on_drop(transport.abort)
@@ -91,6 +92,7 @@ class WatchStreams:
             # The client is gone: nothing is left to tell it.
             response.force_close()
         finally:
+            connection.disconnected = None
             timer.cancel()
             if bookmark_timer is not None:
                 bookmark_timer.cancel()

@@ -109,7 +109,14 @@ async def running(pki: ClusterPKI, directory: Path, store: Store | None = None, 
         return build_security(SecurityConfig(pki), reader, client_for)
 
     api = APIServer(
-        APIServerConfig([sock], pki.server_context(), server_address=f"127.0.0.1:{port}", drain_seconds=2.0, **config),
+        APIServerConfig(
+            [sock],
+            pki.server_context(),
+            server_address=f"127.0.0.1:{port}",
+            drain_seconds=2.0,
+            tune_garbage_collection=False,
+            **config,
+        ),
         store,
         security,
     )
