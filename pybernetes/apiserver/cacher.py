@@ -42,6 +42,7 @@ WINDOW_SECONDS = 180.0
 FRESH_TIMEOUT_SECONDS = 3.0
 _LOAD_PAGE = 5000
 _RESUME_BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0)
+_RESUMES_BEFORE_RELOAD = 3
 _PODS = "core/pods"
 
 ChangeHandler = Callable[[Object | None, Object | None], None]
@@ -368,6 +369,11 @@ class Cacher:
         while True:
             await self._clock.sleep(_RESUME_BACKOFF_SECONDS[min(attempt, len(_RESUME_BACKOFF_SECONDS) - 1)])
             try:
+                if attempt >= _RESUMES_BEFORE_RELOAD:
+                    # The store cannot bring this watch on from where it stands.
+                    self.end_watches()
+                    await self._load()
+                    attempt = 0
                 return await self._store.watch(PREFIX, prefix_end(PREFIX), from_revision=self.revision + 1)
             except Compacted:
                 # What happened in between is lost: start over. Nobody may miss a change, so all watches end.

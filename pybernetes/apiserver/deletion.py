@@ -29,7 +29,7 @@ _COLLECTION_WORKERS = 32
 
 _RETURNS_OBJECT = frozenset(
     (
-        "core/pods", "core/podtemplates", "core/resourcequotas", "core/serviceaccounts", "core/persistentvolumes",
+        "core/namespaces", "core/pods", "core/podtemplates", "core/resourcequotas", "core/serviceaccounts", "core/persistentvolumes",
         "core/persistentvolumeclaims", "core/services",
     )
 )  # fmt: skip
@@ -222,21 +222,19 @@ class Deleter:
 
 
 def _check_preconditions(resource: Resource, existing: Entry, options: DeleteOptions) -> None:
+    """Upstream's words, which name the kind where others name the resource."""
     meta = existing.obj["metadata"]
+    why = ""
     if options.uid and options.uid != meta.get("uid"):
-        raise errors.conflict(
-            resource.group,
-            resource.plural,
-            existing.name,
+        why = (
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({meta.get('uid')}). "
-            "The object might have been deleted and then recreated",
+            "The object might have been deleted and then recreated"
         )
     version = options.resource_version
-    if version and version != meta.get("resourceVersion"):
-        raise errors.conflict(
-            resource.group,
-            resource.plural,
-            existing.name,
+    if not why and version and version != meta.get("resourceVersion"):
+        why = (
             f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "
-            f"({meta.get('resourceVersion')}). The object might have been modified",
+            f"({meta.get('resourceVersion')}). The object might have been modified"
         )
+    if why:
+        raise errors.conflict(resource.group, resource.kind, existing.name, why)

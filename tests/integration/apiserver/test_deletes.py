@@ -116,7 +116,7 @@ async def test_preconditions(server: Server) -> None:
     wrong = await server.delete(f"{MAPS}/a", {"preconditions": {"uid": "other"}})
     assert wrong.status == 409
     assert wrong.json["message"] == (
-        'Operation cannot be fulfilled on configmaps "a": the UID in the precondition (other) does not match the UID '
+        'Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (other) does not match the UID '
         f"in record ({meta['uid']}). The object might have been deleted and then recreated"
     )
     assert (await server.delete(f"{MAPS}/a", {"preconditions": {"resourceVersion": "1"}})).status == 409
