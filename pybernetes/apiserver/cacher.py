@@ -30,7 +30,7 @@ from pybernetes.apiserver.selection import Selection
 from pybernetes.apiserver.store_errors import api_error
 from pybernetes.apiserver.watching import Watcher
 from pybernetes.lib.clock import Clock, SystemClock
-from pybernetes.store.interface import Compacted, Event, Store, StoreClosed, StoreError, WatchBatch, prefix_end
+from pybernetes.store.interface import Compacted, Event, Store, StoreClosed, StoreError, Watch, WatchBatch, prefix_end
 
 PREFIX = "/registry/"
 
@@ -41,6 +41,8 @@ WINDOW_SECONDS = 180.0
 
 FRESH_TIMEOUT_SECONDS = 3.0
 _LOAD_PAGE = 5000
+_EXPECTED_MAX = 10_000
+"""Announced writes that the watch has not brought yet; beyond, they are decoded instead."""
 _RESUME_BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0)
 _RESUMES_BEFORE_RELOAD = 3
 _PODS = "core/pods"
@@ -302,6 +304,8 @@ class Cacher:
     def expect(self, key: str, stored: bytes, obj: Object) -> None:
         """Announces a write of this process, so that its bytes need not be decoded again. The cache takes `obj`
         over and sets its resourceVersion."""
+        if len(self._expected) >= _EXPECTED_MAX:
+            self._expected.clear()
         self._expected[key] = (stored, obj)
 
     def forget(self, key: str) -> None:
@@ -320,6 +324,7 @@ class Cacher:
         await self._load()
         watch = await self._store.watch(PREFIX, prefix_end(PREFIX), from_revision=self.revision + 1)
         self._task = asyncio.get_running_loop().create_task(self._follow(watch), name="apiserver/cacher")
+        self._task.add_done_callback(_report)
 
     async def stop(self) -> None:
         self._stopping = True
@@ -350,11 +355,11 @@ class Cacher:
             self.storage(storage_id).load(loaded.get(storage_id, []), revision)
         self._advance(revision)
 
-    async def _follow(self, watch: object) -> None:
+    async def _follow(self, watch: Watch) -> None:
         attempt = 0
         while not self._stopping:
             try:
-                async for batch in watch:  # type: ignore[attr-defined]
+                async for batch in watch:
                     attempt = 0
                     self._apply(batch)
                 return
@@ -365,7 +370,7 @@ class Cacher:
             watch = await self._resume(attempt)
             attempt += 1
 
-    async def _resume(self, attempt: int) -> object:
+    async def _resume(self, attempt: int) -> Watch:
         while True:
             await self._clock.sleep(_RESUME_BACKOFF_SECONDS[min(attempt, len(_RESUME_BACKOFF_SECONDS) - 1)])
             try:
@@ -409,6 +414,11 @@ class Cacher:
             future = heapq.heappop(waiters)[2]
             if not future.done():
                 future.set_result(None)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the watch cache has stopped: the server is not ready any more", exc_info=error)
 
 
 class CacheReader:

@@ -29,8 +29,8 @@ _COLLECTION_WORKERS = 32
 
 _RETURNS_OBJECT = frozenset(
     (
-        "core/namespaces", "core/pods", "core/podtemplates", "core/resourcequotas", "core/serviceaccounts", "core/persistentvolumes",
-        "core/persistentvolumeclaims", "core/services",
+        "core/namespaces", "core/pods", "core/podtemplates", "core/resourcequotas",
+        "core/serviceaccounts", "core/persistentvolumes", "core/persistentvolumeclaims", "core/services",
     )
 )  # fmt: skip
 """Kinds whose deletion answers with the object and not with a Status."""

@@ -54,6 +54,9 @@ from pybernetes.store.interface import StoreError
 INFLIGHT_MAX = 1000
 """Requests served at once, watches and connections aside; more are answered 429."""
 
+BODY_SECONDS_MAX = 60.0
+"""How long a request's body may take to arrive."""
+
 _TARGETS_KEPT = 8192
 _TARGET_LENGTH_MAX = 512
 _NO_QUERY: Mapping[str, str] = {}
@@ -140,9 +143,10 @@ class HTTPHandler:
                 )
             )
         finally:
-            self._inflight -= 1
             if state.long_running:
                 self._metrics.long_running.dec()
+            else:
+                self._inflight -= 1
         if isinstance(response, Reply):
             response.audit_id = state.audit_id.encode()
             if state.info is not None and state.info.warnings:
@@ -200,8 +204,7 @@ class HTTPHandler:
                 body, content_type = render_list(info, listing, media, self._clock.now())
                 return Reply(body, content_type=content_type)
             case "watch":
-                state.long_running = True
-                self._metrics.long_running.inc()
+                self._long_running(state)
                 return await self._streams.serve(info, request, media, state.audit_id)
             case "delete":
                 return await self._delete(info, request, media)
@@ -275,9 +278,14 @@ class HTTPHandler:
             raise not_served()
         if info.subresource != "log":
             await self._operations.admit_connection(info)
-        state.long_running = True
-        self._metrics.long_running.inc()
+        self._long_running(state)
         return await handler(info, request)
+
+    def _long_running(self, state: _State) -> None:
+        """A watch or a connection takes none of the places of ordinary requests."""
+        state.long_running = True
+        self._inflight -= 1
+        self._metrics.long_running.inc()
 
     # ---- answers
 
@@ -320,7 +328,7 @@ class HTTPHandler:
         content_type = request.content_type
         if content_type not in patching.TYPES:
             raise patching.unsupported(content_type)
-        body = await request.read()
+        body = await _read(request)
         try:
             parsed = text.parse_yaml(body) if content_type == APPLY_PATCH else text.parse_json(body)
         except text.TextError as e:
@@ -361,13 +369,22 @@ class HTTPHandler:
         return Reply(body, content_type=content_type)
 
 
+async def _read(request: Request) -> bytes:
+    """The whole body. Raises `GatewayTimeout` for a client that takes its time."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            return await request.read()
+    except TimeoutError:
+        raise errors.GatewayTimeout("the request's body did not arrive in time") from None
+
+
 async def _parse(request: Request, api_version: str, kind: str, *, find_duplicates: bool = False) -> text.Body:
     """The request's body as a plain object, which is empty for no body. Raises `BadRequest` and others."""
     content_type = request.content_type if "Content-Type" in request.headers else "application/json"
     media_type = _BODY_TYPES.get(content_type)
     if media_type is None and content_type != protobuf.CONTENT_TYPE:
         raise unsupported_body()
-    body = await request.read()
+    body = await _read(request)
     if media_type is None:
         return text.Body(protobuf.decode(body, api_version, kind))
     if not body and kind == "DeleteOptions":

@@ -47,6 +47,8 @@ class InProcessClient:
     def _info(
         self, verb: str, resource: Resource, namespace: str = "", name: str = "", subresource: str = ""
     ) -> RequestInfo:
+        if subresource and resource.subresource(subresource) is None:
+            raise errors.NotFound("the server could not find the requested resource", details={})
         return RequestInfo(verb, "", self._user, resource, namespace if resource.namespaced else "", name, subresource)
 
     @staticmethod

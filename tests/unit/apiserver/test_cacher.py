@@ -262,6 +262,19 @@ async def test_a_watch_that_never_gets_on_is_given_up() -> None:
     await store.close()
 
 
+async def test_a_watch_from_the_future_hears_nothing_before() -> None:
+    store = MemoryStore()
+    async with following(store) as cacher:
+        later = cacher.revision + 2
+        watcher = Watcher(SELECTIONS[0], after=later)
+        cacher.kind(PODS).attach(watcher, later)
+        for i in range(3):
+            await put(store, pod("a", f"p{i}"))
+        await cacher.fresh()
+        assert [f.entry.name for f in await watcher.next()] == ["p2"]
+    await store.close()
+
+
 async def test_waiting_for_a_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     async with following(store) as cacher:
