@@ -309,6 +309,7 @@ class HTTPHandler:
         query = info.query
         kind = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}[verb]
         options = parse.write_options(query, kind)
+        info.field_manager = options.field_manager
         info.dry_run = parse.dry_run(query, info.query_lists.get("dryRun", ()), kind)
         if verb == "patch":
             return await self._operations.patch(info, await self._read_patch(request, options), options)

@@ -38,6 +38,7 @@ class InProcessClient:
         self._cacher = cacher
         self._user = user
         self._closed = closed
+        self._program = user.name.rpartition(":")[2]
 
     def _operations(self) -> Operations:
         if self._closed():
@@ -148,6 +149,7 @@ class InProcessClient:
         operations.authorize(info)
         if patch_type not in patching.TYPES:
             raise patching.unsupported(patch_type)
+        info.field_manager = field_manager
         options = WriteOptions("Strict", field_manager, force)
         written = await operations.patch(info, patching.Patch(patch_type, patch), options)
         return self._object(info, written.answer)

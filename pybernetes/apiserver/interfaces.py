@@ -41,6 +41,8 @@ class RequestInfo:
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
     """Collected for Warning headers."""
+    field_manager: str = ""
+    """Who is noted as the manager of what this request writes; empty for the user agent's name."""
 
 
 class ObjectReader(Protocol):

@@ -14,18 +14,21 @@ from typing import Any
 from pybernetes.api import errors
 from pybernetes.api.kinds.scale import from_scale, to_scale
 from pybernetes.api.meta import Object, clone
+from pybernetes.api.patch import apply as ssa
 from pybernetes.api.resources import Resource
-from pybernetes.apiserver import conversion, subresources
+from pybernetes.api.schema.nodes import type_of
+from pybernetes.apiserver import conversion, patching, subresources
 from pybernetes.apiserver.authorization import access_denied
 from pybernetes.apiserver.deletion import Deleted, Deleter
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.interfaces import Attributes, Authorizer, HandlerKey, ObjectHandler, RequestInfo
 from pybernetes.apiserver.listing import Lister, Listing
 from pybernetes.apiserver.options import DeleteOptions, ListOptions, WriteOptions
-from pybernetes.apiserver.patching import Patch, apply
+from pybernetes.apiserver.patching import Patch
 from pybernetes.apiserver.registry import Registry
 from pybernetes.apiserver.served import ServedKinds, What
 from pybernetes.apiserver.watching import Watcher
+from pybernetes.client.interface import APPLY_PATCH
 
 _SCALE: tuple[str, str, str] = ("autoscaling", "v1", "Scale")
 
@@ -168,23 +171,66 @@ class Operations:
     async def patch(self, info: RequestInfo, patch: Patch, options: WriteOptions) -> Written:
         resource = info.resource
         assert resource is not None
+        patching.check_options(patch, options)
         what = self.body_type(info)
         strategy = subresources.strategy_for(info, self.kinds.strategy(resource))
         scale = info.subresource == "scale"
+        if patch.type == APPLY_PATCH and not scale:
+            return await self._apply(info, patch.body, options)
 
         async def patched(existing: Entry | None) -> Object:
             assert existing is not None
             current = to_scale(resource, existing.obj) if scale else existing.object_as(resource)
-            changed = check_kind(apply(patch, current, what), what)
-            obj, warnings = self.kinds.decode_patched(changed, what, options.field_validation)
-            for warning in warnings:
-                if warning not in info.warnings:
-                    info.warnings.append(warning)
-            _check_name(info, obj)
+            obj = self._decode_patched(info, patching.apply(patch, current, what), what, options)
             return _scaled(resource, existing, obj) if scale else self._to_storage(resource, obj)
 
         entry, created = await self.registry.update(info, patched, strategy=strategy, retry=True)
         return Written(to_scale(resource, entry.obj) if scale else entry, created)
+
+    async def _apply(self, info: RequestInfo, configuration: Object, options: WriteOptions) -> Written:
+        """Server-side apply: creates the object where it is not there."""
+        resource = info.resource
+        assert resource is not None
+        _check_name(info, {"metadata": {"name": info.name, **(configuration.get("metadata") or {})}})
+
+        async def applied(existing: Entry | None) -> Object:
+            if existing is None:
+                self.authorize(info, "create")
+                uid = (configuration.get("metadata") or {}).get("uid")
+                if uid:
+                    raise errors.conflict(
+                        resource.group,
+                        resource.plural,
+                        info.name,
+                        f"uid mismatch: the provided object specified uid {uid}, and no existing object was found",
+                    )
+            obj = ssa.apply(
+                existing.object_as(resource) if existing is not None else None,
+                configuration,
+                manager=options.field_manager,
+                force=options.force,
+                node=type_of(resource),
+                now=self.registry.clock.now(),
+                api_version=resource.api_version,
+                subresource=info.subresource,
+            )
+            meta = obj.setdefault("metadata", {})
+            meta.setdefault("name", info.name)
+            return self._to_storage(resource, self._decode_patched(info, obj, resource, options))
+
+        strategy = subresources.strategy_for(info, self.kinds.strategy(resource))
+        entry, created = await self.registry.update(
+            info, applied, strategy=strategy, may_create=not info.subresource, retry=True, applied=True
+        )
+        return Written(entry, created)
+
+    def _decode_patched(self, info: RequestInfo, obj: Object, what: What, options: WriteOptions) -> Object:
+        decoded, warnings = self.kinds.decode_patched(check_kind(obj, what), what, options.field_validation)
+        for warning in warnings:
+            if warning not in info.warnings:
+                info.warnings.append(warning)
+        _check_name(info, decoded)
+        return decoded
 
     async def delete(self, info: RequestInfo, options: DeleteOptions) -> Deleted:
         return await self._deleter.delete(info, options)

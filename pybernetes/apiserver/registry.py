@@ -17,7 +17,9 @@ from pybernetes.api.field import invalid as invalid_value
 from pybernetes.api.kinds import metadata as meta_rules
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, clone
+from pybernetes.api.patch.apply import track_update
 from pybernetes.api.resources import Resource
+from pybernetes.api.schema.nodes import type_of
 from pybernetes.apiserver import conversion
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.identity import Identities
@@ -31,6 +33,7 @@ _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 _NAME_LENGTH_MAX = 63
 _GENERATED_NAME_TRIES = 8
+_MANAGER_LENGTH_MAX = 128
 _UPDATE_TRIES = 32
 """Of an update without a resourceVersion, against others that write the same object all the time."""
 
@@ -143,14 +146,21 @@ class Registry:
         raise error
 
     async def _create_once(
-        self, info: RequestInfo, resource: Resource, strategy: Strategy, obj: Object, prefix: str
+        self,
+        info: RequestInfo,
+        resource: Resource,
+        strategy: Strategy,
+        obj: Object,
+        prefix: str,
+        applied: bool = False,
     ) -> Entry | None:
         meta = obj["metadata"]
         if meta.get("resourceVersion") not in (None, "", "0"):
             raise ServerError("resourceVersion should not be set on objects to be created")
         for field in _DROPPED_ON_CREATE:
             meta.pop(field, None)
-        meta.pop("managedFields", None)
+        if not applied:
+            meta.pop("managedFields", None)
         if prefix:
             meta["name"] = generated_name(prefix)
         meta["uid"] = self._identities.uid()
@@ -203,10 +213,12 @@ class Registry:
         may_create: bool = False,
         retry: bool = False,
         admit: bool = True,
+        applied: bool = False,
     ) -> tuple[Entry, bool]:
         """Brings the named object to what `transform` makes of it; whether it was created by that.
 
-        `strategy` replaces the kind's own (a subresource's); without `admit` admission is not asked. A wanted state
+        `strategy` replaces the kind's own (a subresource's); without `admit` admission is not asked. With
+        `applied` the wanted state says itself who manages its fields, as server-side apply does. A wanted state
         that names a resourceVersion is written only over that version (`Conflict`), one that names none over whatever
         is there. With `retry` the version is that of the state it was made from, as a patch's is, and a lost race
         calls `transform` again. A change to nothing writes nothing. An object that is being deleted goes when its last
@@ -223,12 +235,12 @@ class Registry:
                 obj = await transform(None)
                 obj["metadata"].pop("resourceVersion", None)
                 self._match_namespace(info, resource, obj["metadata"])
-                created = await self._create_once(info, resource, strategy, obj, "")
+                created = await self._create_once(info, resource, strategy, obj, "", applied)
                 if created is not None:
                     return created, True
                 continue
             obj = await transform(existing)
-            entry = await self._update_once(info, resource, strategy, obj, existing, retry, admit)
+            entry = await self._update_once(info, resource, strategy, obj, existing, retry, admit, applied)
             if entry is not None:
                 return entry, False
         raise errors.conflict(resource.group, resource.plural, info.name, errors.MODIFIED)
@@ -242,6 +254,7 @@ class Registry:
         existing: Entry,
         retry: bool,
         admit: bool,
+        applied: bool,
     ) -> Entry | None:
         old = existing.obj
         meta, old_meta = obj.setdefault("metadata", {}), old["metadata"]
@@ -250,12 +263,15 @@ class Registry:
         for field in _KEPT_WHEN_LEFT_OUT:
             if not meta.get(field) and field in old_meta:
                 meta[field] = old_meta[field]
-        for field in ("managedFields", "generation"):
-            if field in old_meta:
-                meta[field] = old_meta[field]
-            else:
-                meta.pop(field, None)
+        if "generation" in old_meta:
+            meta["generation"] = old_meta["generation"]
+        else:
+            meta.pop("generation", None)
         meta.pop("selfLink", None)
+        tracked = bool(old_meta.get("managedFields")) and not applied
+        if not tracked and not applied:
+            # Who manages what is noted from the first server-side apply on: see docs/decisions/field-managers.md.
+            meta.pop("managedFields", None)
         request = self._admission_request("UPDATE", info, resource, obj, old)
         if admit:
             await self.mutate(request)
@@ -275,6 +291,16 @@ class Registry:
         info.warnings += strategy.warnings(obj, old)
         if admit:
             await self.validate(request)
+        if tracked:
+            obj = track_update(
+                old,
+                obj,
+                manager=manager_of(info),
+                node=type_of(resource),
+                now=self.clock.now(),
+                api_version=resource.api_version,
+                subresource=info.subresource,
+            )
         reservation = self._begin(info, resource, obj, old)
         written: Entry | None
         try:
@@ -351,6 +377,11 @@ class Registry:
         request = self._admission_request(operation, info, conversion.storage_resource(info.resource), obj, old)
         await self.mutate(request)
         await self.validate(request)
+
+
+def manager_of(info: RequestInfo) -> str:
+    """The manager of what a request writes: the one it names, or its program's name."""
+    return info.field_manager or info.user_agent.partition("/")[0][:_MANAGER_LENGTH_MAX] or "unknown"
 
 
 def goes_with_update(obj: Object, old: Object) -> bool:

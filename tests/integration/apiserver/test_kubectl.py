@@ -111,6 +111,36 @@ async def test_apply_change_and_delete(kubectl: Kubectl) -> None:
     assert "NotFound" in await kubectl.fails("get", "deploy", "web")
 
 
+async def test_server_side_apply(kubectl: Kubectl) -> None:
+    out = await kubectl("apply", "--server-side", "-f", "-", stdin=MANIFEST)
+    assert "serverside-applied" in out
+    await kubectl("scale", "deploy", "web", "--replicas=4")
+    text = await kubectl.fails("apply", "--server-side", "-f", "-", stdin=MANIFEST)
+    assert ".spec.replicas" in text and "conflict" in text
+    await kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=MANIFEST)
+    assert await kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "2"
+    assert "f:replicas" in await kubectl("get", "deploy", "web", "-o", "yaml", "--show-managed-fields")
+
+
+async def test_from_client_side_to_server_side_apply(kubectl: Kubectl) -> None:
+    await kubectl("apply", "-f", "-", stdin=MANIFEST)
+    await kubectl("apply", "--server-side", "-f", "-", stdin=MANIFEST.replace("replicas: 2", "replicas: 3"))
+    assert await kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "3"
+
+
+async def test_diff_edit_replace_and_wait(kubectl: Kubectl) -> None:
+    await kubectl("apply", "-f", "-", stdin=MANIFEST)
+    code, out, err = await kubectl.run("diff", "-f", "-", stdin=MANIFEST.replace("replicas: 2", "replicas: 7"))
+    assert code == 1 and "+  replicas: 7" in out, err
+    kubectl.environment["KUBE_EDITOR"] = "sed -i s/replicas:.2/replicas:\\ 6/"
+    await kubectl("edit", "deploy", "web")
+    assert await kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "6"
+    shown = await kubectl("get", "svc", "web", "-o", "yaml")
+    await kubectl("replace", "-f", "-", stdin=shown)
+    await kubectl("wait", "deploy/web", "--for=jsonpath={.spec.replicas}=6", "--timeout=10s")
+    await kubectl("delete", "deploy", "web", "--wait=true", "--timeout=10s")
+
+
 async def test_create_commands(kubectl: Kubectl) -> None:
     """Newer kubectls send these in protobuf."""
     await kubectl("create", "namespace", "team")
