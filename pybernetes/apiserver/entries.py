@@ -69,7 +69,7 @@ class Frame:
     def __init__(self, type_: ChangeType, entry: Entry) -> None:
         self.type = type_
         self.entry = entry
-        self._lines: dict[str, bytes] = {}
+        self._lines: dict[str, bytes] | None = None
         self._event: WatchEvent | None = None
 
     def event(self, resource: Resource) -> WatchEvent:
@@ -82,10 +82,12 @@ class Frame:
 
     def line(self, resource: Resource) -> bytes:
         """The event's line in the resource's version, encoded once."""
-        line = self._lines.get(resource.api_version)
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = {}
+        line = lines.get(resource.api_version)
         if line is None:
-            line = encoding.watch_frame(self.type, self.entry.raw_as(resource))
-            self._lines[resource.api_version] = line
+            line = lines[resource.api_version] = encoding.watch_frame(self.type, self.entry.raw_as(resource))
         return line
 
 

@@ -40,15 +40,7 @@ class Selection:
             known = strategy.selectable_field_names()
             for field in fields.fields():
                 if field not in known:
-                    raise BadRequest(
-                        f'Unable to find "{resource.group}/{resource.version}, Resource={resource.plural}" that match '
-                        f'label selector "{label_selector}", field selector "{field_selector}": '
-                        f"field label not supported: {field}"
-                        if resource.group
-                        else f'Unable to find "/{resource.version}, Resource={resource.plural}" that match '
-                        f'label selector "{label_selector}", field selector "{field_selector}": '
-                        f"field label not supported: {field}"
-                    )
+                    raise BadRequest(_unknown_field(field, known))
             self.name = fields.exact("metadata.name")
             if resource.namespaced and not namespace:
                 self.namespace = fields.exact("metadata.namespace") or ""
@@ -87,3 +79,10 @@ class Selection:
         return self._fields is None or self._fields.matches(
             self.strategy.selectable_fields(entry.object_as(self.resource))
         )
+
+
+def _unknown_field(field: str, known: frozenset[str]) -> str:
+    """Upstream's words: those of kinds with fields of their own, and those of all others."""
+    if known - {"metadata.name", "metadata.namespace"}:
+        return f"field label not supported: {field}"
+    return f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'

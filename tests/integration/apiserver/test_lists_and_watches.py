@@ -55,7 +55,12 @@ async def test_selectors(server: Server) -> None:
     assert len((await server.get(MAPS, fieldSelector="metadata.name!=m004")).json["items"]) == 8
     assert (await server.get(MAPS, labelSelector="a in (")).status == 400
     unknown = await server.get(MAPS, fieldSelector="data.x=1")
-    assert unknown.status == 400 and "field label not supported: data.x" in unknown.json["message"]
+    assert unknown.status == 400
+    assert unknown.json["message"] == (
+        '"data.x" is not a known field selector: only "metadata.name", "metadata.namespace"'
+    )
+    unknown = await server.get(PODS_PATH, fieldSelector="spec.x=1")
+    assert unknown.status == 400 and unknown.json["message"] == "field label not supported: spec.x"
 
 
 async def test_pods_by_node(server: Server) -> None:
