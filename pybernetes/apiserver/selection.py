@@ -5,7 +5,6 @@ from __future__ import annotations
 from pybernetes.api import selectors
 from pybernetes.api.errors import BadRequest
 from pybernetes.api.kinds.strategy import Strategy
-from pybernetes.api.meta import labels_of
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver.entries import Entry
 
@@ -14,7 +13,18 @@ class Selection:
     """A parsed selection. `name` and `node` are the only values that can match, where the field selector fixes
     them: the cache has indexes for both."""
 
-    __slots__ = ("_fields", "_labels", "everything", "name", "namespace", "namespaced", "node", "resource", "strategy")
+    __slots__ = (
+        "_fields",
+        "_labels",
+        "_pairs",
+        "everything",
+        "name",
+        "namespace",
+        "namespaced",
+        "node",
+        "resource",
+        "strategy",
+    )
 
     def __init__(
         self,
@@ -52,6 +62,7 @@ class Selection:
         else:
             fields = None
         self._labels = None if labels.empty else labels
+        self._pairs = _pairs(labels)
         self._fields = fields
         self.everything = self._labels is None and self._fields is None
 
@@ -74,11 +85,31 @@ class Selection:
             return False
         if self.everything:
             return self.name is None or entry.name == self.name
-        if self._labels is not None and not self._labels.matches(labels_of(entry.obj)):
-            return False
+        if self._labels is not None:
+            own = entry.obj["metadata"].get("labels")
+            if self._pairs is None:
+                if not self._labels.matches(own):
+                    return False
+            else:
+                if not own:
+                    return False
+                for key, value in self._pairs:
+                    if own.get(key) != value:
+                        return False
         return self._fields is None or self._fields.matches(
             self.strategy.selectable_fields(entry.object_as(self.resource))
         )
+
+
+def _pairs(labels: selectors.LabelSelector) -> tuple[tuple[str, str], ...] | None:
+    """The labels of a selector that asks for equality alone, as most do; None for any other."""
+    found = []
+    for requirement in labels.requirements:
+        value = labels.exact(requirement.key)
+        if value is None:
+            return None
+        found.append((requirement.key, value))
+    return tuple(found) if found and len(dict(found)) == len(found) else None
 
 
 def _unknown_field(field: str, known: frozenset[str]) -> str:
