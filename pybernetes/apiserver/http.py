@@ -372,6 +372,9 @@ class HTTPHandler:
 
 async def _read(request: Request) -> bytes:
     """The whole body. Raises `GatewayTimeout` for a client that takes its time."""
+    if request.content.is_eof():
+        # It came with the head, as small bodies do: there is nothing to wait for.
+        return await request.read()
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
             return await request.read()

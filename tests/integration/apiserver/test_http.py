@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import yaml
 
+from pybernetes.apiserver import http as http_module
 from pybernetes.apiserver import registry as registry_module
 from pybernetes.apiserver.pki import ClusterPKI, client_context
 from tests.integration.apiserver.conftest import Server
@@ -231,6 +232,19 @@ async def test_an_unexpected_error_gives_nothing_away(server: Server, monkeypatc
     assert answer.headers["Audit-Id"] in answer.json["message"]
     text = answer.body.decode()
     assert "swordfish" not in text and "Traceback" not in text and "RuntimeError" not in text
+
+
+async def test_a_body_that_does_not_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_module, "BODY_SECONDS_MAX", 0.05)
+    port = int(server.url.rsplit(":", 1)[1])
+    context = client_context(server.pki.ca_path, *server.pki.paths("admin"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    head = f"POST {MAPS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    writer.write(head.encode() + b"{")
+    async with asyncio.timeout(10):
+        answer = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 504")
 
 
 async def test_every_answer_has_an_audit_id(server: Server) -> None:
