@@ -20,6 +20,7 @@ class LocalCommands:
         return [
             *_p8s(),
             "server",
+            f"--log-level={spec.log_level}",
             f"--data-dir={layout.server_state}",
             "--bind-address=127.0.0.1",
             f"--port={spec.api_port}",
@@ -37,6 +38,7 @@ class LocalCommands:
         arguments = [
             *_p8s(),
             "agent",
+            f"--log-level={spec.log_level}",
             f"--node-name={node}",
             f"--node-ip={Addresses.of(spec).node(node)}",
             f"--kubeconfig={credentials.node_kubeconfig(layout, node)}",

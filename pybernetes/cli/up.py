@@ -30,6 +30,12 @@ from pybernetes.cli.options import name_option
     "--wait", "wait_seconds", type=click.FloatRange(0), default=120.0, show_default=True, metavar="SECONDS",
     help="How long to wait until every node is Ready; 0 does not wait.",
 )  # fmt: skip
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default=None,
+    help="How much the components log, from their next start on.  [default: info]",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def up_command(
     name: str,
@@ -38,6 +44,7 @@ def up_command(
     port: int | None,
     publish_node_ports: bool | None,
     wait_seconds: float,
+    log_level: str | None,
     quiet: bool,
 ) -> int:
     """Start a cluster on this machine, or what is missing of it, and merge its context into the kubeconfig.
@@ -52,7 +59,7 @@ def up_command(
 
     cluster = LocalCluster(Layout.of(name))
     reporter = progress(quiet=quiet)
-    wanted = Wanted(nodes, isolated, port, publish_node_ports)
+    wanted = Wanted(nodes, isolated, port, publish_node_ports, log_level)
     option = "" if name == "default" else f" --name {name}"
     try:
         result = cluster.up(wanted, LocalCommands(), reporter, timeout_seconds=max(wait_seconds, 30.0))

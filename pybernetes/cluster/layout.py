@@ -62,6 +62,7 @@ class ClusterSpec:
     api_port: int = 6443
     """On the host's loopback."""
     publish_node_ports: bool = True
+    log_level: str = "info"
     subnet: str = "172.30.0.0/24"
     pod_cidr: str = "10.244.0.0/16"
     service_cidr: str = "10.96.0.0/16"

@@ -48,6 +48,7 @@ class Wanted:
     isolated: bool | None = None
     api_port: int | None = None
     publish_node_ports: bool | None = None
+    log_level: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def plan_spec(name: str, existing: ClusterSpec | None, wanted: Wanted) -> Cluste
             nodes=wanted.nodes or defaults.nodes,
             isolated=bool(wanted.isolated),
             publish_node_ports=wanted.publish_node_ports is not False,
+            log_level=wanted.log_level or defaults.log_level,
         )
     again = f"to make it anew: p8s down --name {name}, then p8s up again"
     if wanted.nodes is not None and wanted.nodes < existing.nodes:
@@ -91,7 +93,7 @@ def plan_spec(name: str, existing: ClusterSpec | None, wanted: Wanted) -> Cluste
     if wanted.publish_node_ports not in (None, existing.publish_node_ports):
         state = "published" if existing.publish_node_ports else "not published"
         raise ClusterDiffers(f'the cluster "{name}" exists and its node ports are {state}', hint=again)
-    return replace(existing, nodes=wanted.nodes or existing.nodes)
+    return replace(existing, nodes=wanted.nodes or existing.nodes, log_level=wanted.log_level or existing.log_level)
 
 
 class LocalCluster:

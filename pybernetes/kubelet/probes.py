@@ -1,8 +1,9 @@
 """Probes: one timer for each probe of each running container.
 
-`ProbeManager.sync` is told a pod's state and starts and ends probes accordingly; `results` gives the verdicts. A verdict
-that changes wakes the pod's worker. Semantics and texts are upstream's (``pkg/kubelet/prober``, ``pkg/probe``): startup
-first, then liveness and readiness; a liveness or startup probe that failed for good rests until there is a new container.
+`ProbeManager.sync` is told a pod's state and starts and ends probes accordingly; `results` gives the verdicts. A
+verdict that changes wakes the pod's worker. Semantics and texts are upstream's (``pkg/kubelet/prober``,
+``pkg/probe``): startup first, then liveness and readiness; a liveness or startup probe that failed for good rests until
+there is a new container.
 """
 
 from __future__ import annotations
@@ -81,8 +82,6 @@ class Prober:
             if failure.timed_out:
                 text = f'command timed out: "{" ".join(command)}" timed out after {timeout:g}s'
                 return Outcome(False, text)
-            if failure.not_found:
-                return Outcome(None, str(failure))
             return Outcome(None, str(failure))
         output = (result.stdout + result.stderr)[:_OUTPUT_LIMIT].decode("utf-8", "replace")
         return Outcome(result.exit_code == 0, output)
@@ -132,7 +131,7 @@ class ProbeManager:
         self._pods: dict[str, dict[str, _Verdicts]] = {}
         self._addresses: dict[str, str] = {}
         self._tasks = TaskSet("probes")
-        self._began = clock.monotonic()
+        self._began_at = clock.now()
 
     def statistics(self) -> dict[str, int]:
         return {"containers": sum(len(c) for c in self._pods.values()), "probes": len(self._tasks)}
@@ -165,7 +164,7 @@ class ProbeManager:
         if is_deleting(pod):
             for verdicts in known.values():
                 for which in ("startup", "liveness"):
-                    task = verdicts.tasks.pop(which, None)  # type: ignore[call-overload]
+                    task = verdicts.tasks.pop(which, None)
                     if task is not None:
                         task.cancel()
                 verdicts.values.pop("liveness", None)
@@ -212,7 +211,7 @@ class ProbeManager:
             await verdicts.started.wait()
         period = float(probe.get("periodSeconds") or 10)
         delay = latest.status.started_at + float(probe.get("initialDelaySeconds") or 0) - self._clock.now()
-        if self._clock.monotonic() - self._began < period and delay < 0:
+        if latest.status.started_at < self._began_at and self._clock.now() - self._began_at < period and delay < 0:
             # The kubelet has just started and found the container running: do not probe everything at once.
             delay = random.uniform(0, period)
         if delay > 0:
