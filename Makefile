@@ -11,8 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # What the product needs, and what its tests need besides.
-PACKAGES := containerd runc containernetworking-plugins catatonit nftables iproute2 busybox-static ca-certificates
-TEST_PACKAGES := etcd-server docker-registry nginx-light
+PACKAGES := containerd runc containernetworking-plugins catatonit nftables iptables iproute2 \
+  busybox-static ca-certificates
+TEST_PACKAGES := etcd-server docker-registry nginx-light redis-server socat curl
 
 .PHONY: help up down test day1 lint
 
@@ -50,7 +51,7 @@ lint: .make/venv-dev  ## Check style, types and layers
 	@touch $@
 
 .make/test-packages: | .make
-	@scripts/install-packages $(TEST_PACKAGES)
+	@scripts/install-packages --no-start $(TEST_PACKAGES)
 	@touch $@
 
 .make/kubectl: | .make
