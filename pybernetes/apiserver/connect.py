@@ -22,9 +22,15 @@ from pybernetes.api.meta import Object, name_of
 from pybernetes.api.resources import PODS
 from pybernetes.api.time import parse_time
 from pybernetes.apiserver.interfaces import ConnectHandler, HandlerKey, ObjectReader, RequestInfo
-from pybernetes.apiserver.kubelets import KubeletTransport, connection_failure, kubelet_address, kubelet_failure
+from pybernetes.apiserver.kubelets import (
+    KubeletTransport,
+    connection_failure,
+    kubelet_address,
+    kubelet_failure,
+    pass_upgrade,
+)
 from pybernetes.apiserver.portforward_tunnel import TUNNEL_PROTOCOL, run_portforward_tunnel
-from pybernetes.apiserver.tunnel import run_upgrade, take_over
+from pybernetes.lib.tunnel import take_over
 
 
 class PodConnections:
@@ -93,7 +99,7 @@ class PodConnections:
         protocols = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
         if TUNNEL_PROTOCOL in protocols:
             return await run_portforward_tunnel(request, backend, target, self._transport.socket_factory)
-        return await run_upgrade(request, backend, target, socket_factory=self._transport.socket_factory)
+        return await pass_upgrade(request, backend, target, socket_factory=self._transport.socket_factory)
 
     async def _stream(
         self, info: RequestInfo, request: web.BaseRequest, what: str, command: Sequence[str]
@@ -104,7 +110,7 @@ class PodConnections:
         _require_upgrade(request)
         address = kubelet_address(self._reader, node)
         target = stream_target(what, info.namespace, name_of(pod), container, info.query, command)
-        return await run_upgrade(
+        return await pass_upgrade(
             request,
             self._transport.kubelet_backend(address),
             target,

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import aiohttp
+from aiohttp import web
 
 from pybernetes.api import errors
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import NODES
 from pybernetes.apiserver.interfaces import ObjectReader
-from pybernetes.apiserver.tunnel import Backend, SocketFactory, dial_error
+from pybernetes.lib.tunnel import Backend, DialError, SocketFactory, dial_error, run_upgrade
 
 DEFAULT_KUBELET_PORT = 10250
 CONNECT_SECONDS = 10.0
@@ -130,3 +132,23 @@ async def kubelet_failure(response: aiohttp.ClientResponse, plural: str, name: s
         status, f"the server responded with the status code {status} but did not return more information"
     )
     return errors.from_status({"message": f"{message} ( {plural} {name})", "details": details}, status)
+
+
+def dial_failure(error: DialError) -> errors.InternalError:
+    """A backend that cannot be tunnelled to as the 500 that upstream answers."""
+    return errors.InternalError(f"error dialing backend: {error}")
+
+
+async def pass_upgrade(
+    request: web.BaseRequest,
+    backend: Backend,
+    target: str,
+    *,
+    headers: Iterable[tuple[str, str]] | None = None,
+    socket_factory: SocketFactory | None = None,
+) -> web.StreamResponse:
+    """`run_upgrade` in the API's errors: raises InternalError where the backend cannot be reached."""
+    try:
+        return await run_upgrade(request, backend, target, headers=headers, socket_factory=socket_factory)
+    except DialError as error:
+        raise dial_failure(error) from error

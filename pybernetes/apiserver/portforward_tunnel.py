@@ -10,8 +10,10 @@ import asyncio
 
 from aiohttp import WSMsgType, web
 
-from pybernetes.apiserver.tunnel import (
+from pybernetes.apiserver.kubelets import dial_failure
+from pybernetes.lib.tunnel import (
     Backend,
+    DialError,
     Refusal,
     SocketFactory,
     TakenOver,
@@ -31,18 +33,21 @@ async def run_portforward_tunnel(
 ) -> web.StreamResponse:
     """Joins the client's WebSocket with an SPDY connection to the kubelet, until either ends. Returns what the
     handler is to return; raises `InternalError` where the kubelet cannot be reached."""
-    upstream, answer = await open_upgrade(
-        backend,
-        "POST",
-        target,
-        [
-            ("Connection", "Upgrade"),
-            ("Upgrade", "SPDY/3.1"),
-            ("X-Stream-Protocol-Version", PORTFORWARD_PROTOCOL),
-            ("Content-Length", "0"),
-        ],
-        socket_factory,
-    )
+    try:
+        upstream, answer = await open_upgrade(
+            backend,
+            "POST",
+            target,
+            [
+                ("Connection", "Upgrade"),
+                ("Upgrade", "SPDY/3.1"),
+                ("X-Stream-Protocol-Version", PORTFORWARD_PROTOCOL),
+                ("Content-Length", "0"),
+            ],
+            socket_factory,
+        )
+    except DialError as error:
+        raise dial_failure(error) from error
     if isinstance(answer, Refusal):
         return refusal_response(answer)
     socket = web.WebSocketResponse(protocols=(TUNNEL_PROTOCOL,), compress=False, max_msg_size=_MAX_MESSAGE_BYTES)

@@ -24,8 +24,8 @@ from yarl import URL
 from pybernetes.api import errors
 from pybernetes.api.resources import ENDPOINTS, PODS, SERVICES
 from pybernetes.apiserver.interfaces import ConnectHandler, HandlerKey, ObjectReader, RequestInfo
-from pybernetes.apiserver.kubelets import KubeletTransport, connection_failure, kubelet_address
-from pybernetes.apiserver.tunnel import Backend, run_upgrade, upgrade_headers
+from pybernetes.apiserver.kubelets import KubeletTransport, connection_failure, kubelet_address, pass_upgrade
+from pybernetes.lib.tunnel import Backend, upgrade_headers
 
 _HOP_BY_HOP = frozenset(
     (
@@ -170,7 +170,7 @@ class Proxies:
         }
         if request.headers.get("Upgrade") and "upgrade" in request.headers.get("Connection", "").lower():
             backend = Backend(target.host, target.port, target.tls)
-            return await run_upgrade(
+            return await pass_upgrade(
                 request,
                 backend,
                 path_and_query,

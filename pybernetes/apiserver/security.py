@@ -32,9 +32,9 @@ from pybernetes.apiserver.proxy import Proxies
 from pybernetes.apiserver.rbac import RBACAuthorizer
 from pybernetes.apiserver.reviews import Reviews
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER, ServiceAccountTokens, TokenRequests
-from pybernetes.apiserver.tunnel import SocketFactory
 from pybernetes.client.interface import Client
 from pybernetes.lib.clock import Clock, SystemClock
+from pybernetes.lib.tunnel import SocketFactory
 
 
 @dataclass(frozen=True, slots=True)

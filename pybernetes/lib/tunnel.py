@@ -1,4 +1,4 @@
-"""Upgraded connections: a client's connection joined, byte for byte, with one to a kubelet or pod.
+"""Upgraded connections: a client's connection joined, byte for byte, with one to a backend of ours.
 
 The client's side is an aiohttp request whose connection is taken over: a sink set as the protocol's parser gets
 every byte that follows the request, those that came early included, and aiohttp keeps telling of the connection's
@@ -23,8 +23,6 @@ import h11
 import structlog
 from aiohttp import web
 
-from pybernetes.api import errors
-
 log = structlog.get_logger(__name__)
 
 SocketFactory = Callable[[Any], socket.socket]
@@ -42,6 +40,10 @@ _HOP_BY_HOP = frozenset(
 _WEBSOCKET_TOKEN_PREFIX = "base64url.bearer.authorization.k8s.io."
 
 Headers = Sequence[tuple[str, str]]
+
+
+class DialError(Exception):
+    """A backend could not be reached, or broke off the handshake; the message is in the words of Go's net package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +291,7 @@ async def open_upgrade(
     headers: Iterable[tuple[str, str]],
     socket_factory: SocketFactory | None = None,
 ) -> tuple[Upstream, h11.InformationalResponse | Refusal]:
-    """Connects and asks for the upgrade. Raises `InternalError` where the backend cannot be reached."""
+    """Connects and asks for the upgrade. Raises `DialError` where the backend cannot be reached."""
     upstream: Upstream | None = None
     try:
         async with asyncio.timeout(HANDSHAKE_SECONDS):
@@ -298,7 +300,7 @@ async def open_upgrade(
     except (OSError, h11.RemoteProtocolError, TimeoutError) as error:
         if upstream is not None:
             upstream.close()
-        raise errors.InternalError(f"error dialing backend: {dial_error(backend, error)}") from error
+        raise DialError(dial_error(backend, error)) from error
     except asyncio.CancelledError:
         if upstream is not None:
             upstream.close()
@@ -320,7 +322,7 @@ def dial_error(backend: Backend, error: BaseException) -> str:
 
 
 def upgrade_headers(request: web.BaseRequest) -> list[tuple[str, str]]:
-    """The client's headers as they go on to the backend: without what was meant for the API server alone."""
+    """The client's headers as they go on to the backend: without what was meant for this server alone."""
     passed: list[tuple[str, str]] = []
     for name, value in request.headers.items():
         low = name.lower()
@@ -348,7 +350,7 @@ async def run_upgrade(
     socket_factory: SocketFactory | None = None,
 ) -> web.StreamResponse:
     """Passes the client's upgrade on and copies until either side ends. Returns what the handler is to return:
-    the backend's refusal, or a response already carried out. Raises `InternalError` where it cannot be reached."""
+    the backend's refusal, or a response already carried out. Raises `DialError` where it cannot be reached."""
     upstream, answer = await open_upgrade(
         backend,
         method or request.method,
