@@ -257,6 +257,8 @@ _CLUSTER_ROLES: dict[str, tuple[Rule, ...]] = {
         _rule("list watch", NETWORKING, "servicecidrs"),
         _rule("list watch", DISCOVERY, "endpointslices"),
     ),
+    # Not upstream's: what a node's DNS server reads beyond the service proxy, whose identity it shares.
+    "pybernetes:node-dns": (_rule("list watch", CORE, "namespaces"),),
     "system:kube-scheduler": (
         _EVENTS,
         _rule("create", COORDINATION, "leases"),
@@ -575,6 +577,7 @@ _CLUSTER_BINDINGS: dict[str, tuple[Object, ...]] = {
     "system:basic-user": (_group(AUTHENTICATED),),
     "system:public-info-viewer": (_group(AUTHENTICATED), _group(UNAUTHENTICATED)),
     "system:node-proxier": (_user("system:kube-proxy"),),
+    "pybernetes:node-dns": (_user("system:kube-proxy"),),
     "system:kube-controller-manager": (_user("system:kube-controller-manager"),),
     "system:kube-dns": (_account("kube-dns"),),
     "system:kube-scheduler": (_user("system:kube-scheduler"),),

@@ -42,6 +42,7 @@ class LocalCommands:
             f"--node-name={node}",
             f"--node-ip={Addresses.of(spec).node(node)}",
             f"--kubeconfig={credentials.node_kubeconfig(layout, node)}",
+            f"--network-kubeconfig={credentials.network_kubeconfig(layout, node)}",
             f"--data-dir={state}",
             f"--run-dir={layout.node_run(node)}",
             f"--cgroup-root=/{layout.cgroup}/{node}",
@@ -49,7 +50,6 @@ class LocalCommands:
             f"--service-cidr={spec.service_cidr}",
             f"--cluster-dns={spec.cluster_dns}",
             f"--cluster-domain={spec.cluster_domain}",
-            f"--network-name={layout.node_namespace(node)}",
         ]
         if spec.isolated:
             arguments.append("--isolated")

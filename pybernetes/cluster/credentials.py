@@ -16,6 +16,9 @@ from pybernetes.cluster.network import Addresses
 SERVER_PORT_INSIDE = 6443
 """Where the API server listens in the cluster's namespace."""
 
+NETWORK_USER = "system:kube-proxy"
+"""As whom a node's service proxy, DNS and routes read."""
+
 
 def pki_directory(layout: Layout) -> Path:
     return layout.server_state / "pki"
@@ -23,6 +26,11 @@ def pki_directory(layout: Layout) -> Path:
 
 def node_kubeconfig(layout: Layout, node: str) -> Path:
     return layout.node_state(node) / "kubeconfig"
+
+
+def network_kubeconfig(layout: Layout, node: str) -> Path:
+    """That of the node's service proxy, DNS and routes, which read more than a kubelet may."""
+    return layout.node_state(node) / "network.kubeconfig"
 
 
 def ensure(layout: Layout, spec: ClusterSpec, *, service_ip: str) -> kubeconfig.AdminAccess:
@@ -38,6 +46,8 @@ def ensure(layout: Layout, spec: ClusterSpec, *, service_ip: str) -> kubeconfig.
     for node in spec.node_names:
         if not node_kubeconfig(layout, node).exists():
             _issue_node(layout, pki, node, addresses)
+        if not network_kubeconfig(layout, node).exists():
+            _issue_network(layout, pki, node, addresses)
     pair = pki.pair("admin")
     access = kubeconfig.AdminAccess(
         f"https://127.0.0.1:{spec.api_port}", pki.ca_pem, pair.certificate_pem, pair.key_pem
@@ -59,19 +69,32 @@ def _issue_node(layout: Layout, pki: ClusterPKI, node: str, addresses: Addresses
         write_private(directory / f"{name}.crt", pair.certificate_pem, mode=0o644)
     # Last: where it exists, everything it names does.
     write_private(
-        node_kubeconfig(layout, node), node_document(node, f"https://{addresses.gateway}:{SERVER_PORT_INSIDE}")
+        node_kubeconfig(layout, node),
+        node_document(node, f"https://{addresses.gateway}:{SERVER_PORT_INSIDE}", f"system:node:{node}", "client"),
     )
 
 
-def node_document(node: str, server: str) -> bytes:
-    """A kubelet's kubeconfig; its credentials are files beside it."""
-    user = f"system:node:{node}"
+def _issue_network(layout: Layout, pki: ClusterPKI, node: str, addresses: Addresses) -> None:
+    directory = layout.node_state(node) / "pki"
+    pair = pki.issue_client(NETWORK_USER)
+    write_private(directory / "network.key", pair.key_pem)
+    write_private(directory / "network.crt", pair.certificate_pem, mode=0o644)
+    write_private(
+        network_kubeconfig(layout, node),
+        node_document(node, f"https://{addresses.gateway}:{SERVER_PORT_INSIDE}", NETWORK_USER, "network"),
+    )
+
+
+def node_document(node: str, server: str, user: str, pair: str) -> bytes:
+    """A kubeconfig of a node's component; its credentials are the files of the pair beside it."""
     return kubeconfig.dump(
         {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "cluster", "cluster": {"server": server, "certificate-authority": "pki/ca.crt"}}],
-            "users": [{"name": user, "user": {"client-certificate": "pki/client.crt", "client-key": "pki/client.key"}}],
+            "users": [
+                {"name": user, "user": {"client-certificate": f"pki/{pair}.crt", "client-key": f"pki/{pair}.key"}}
+            ],
             "contexts": [{"name": node, "context": {"cluster": "cluster", "user": user}}],
             "current-context": node,
         }

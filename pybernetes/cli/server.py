@@ -1,0 +1,246 @@
+"""``p8s server``: the API server, the scheduler and the controllers in one process, over one store.
+
+The pieces come up in the order of their dependence: store, API server, what a cluster holds from the start, then
+everything that works through the API. The process is ready, and says so as sd_notify(3) has it, when the controllers
+have seen the cluster. It stops in the opposite order.
+
+With ``--namespace`` the API server also listens inside that network namespace, at the advertised address, and reaches
+kubelets and pods from there; routes to pods are kept in it, and node ports are published from it to the loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+
+from pybernetes.api.resources import NODES, SERVICES
+from pybernetes.api.user import AUTHENTICATED, User
+from pybernetes.apiserver.bootstrap import APISERVER_USER, BootstrapConfig, KubernetesService, bootstrap
+from pybernetes.apiserver.pki import ClusterPKI
+from pybernetes.apiserver.security import Security, SecurityConfig, build_security
+from pybernetes.apiserver.server import APIServer, APIServerConfig
+from pybernetes.cli.supervision import part, run
+from pybernetes.client.events import EventRecorder
+from pybernetes.client.informer import Informers
+from pybernetes.cluster.netns import Namespace
+from pybernetes.cluster.nodeports import NodePortPublisher
+from pybernetes.cluster.processes import notify_ready
+from pybernetes.cluster.routes import NodeRoutes
+from pybernetes.controllers.manager import ControllerConfig, ControllerManager
+from pybernetes.lib import logs
+from pybernetes.lib.clock import SystemClock
+from pybernetes.scheduler.scheduler import Scheduler
+from pybernetes.store.interface import Store
+from pybernetes.store.memory import MemoryStore
+from pybernetes.store.sqlite import SQLiteStore
+
+SCHEDULER_USER = User("system:kube-scheduler", groups=(AUTHENTICATED,))
+_DRAIN_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """The command's options."""
+
+    data_dir: Path
+    datastore: str
+    bind_address: str
+    port: int
+    namespace: str
+    advertise_address: str
+    advertise_port: int
+    cluster_cidr: str
+    service_cidr: str
+    cluster_domain: str
+    publish_node_ports: bool
+
+
+@click.command("server")
+@click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="How much to log.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Keeps the certificates and the store.",
+)
+@click.option(
+    "--datastore",
+    type=click.Choice(["sqlite", "memory"]),
+    default="sqlite",
+    show_default=True,
+    help="Where objects are kept; memory forgets them at the end.",
+)
+@click.option("--bind-address", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(1, 65535), default=6443, show_default=True, help="Where to listen.")
+@click.option("--namespace", default="", help="The cluster's network namespace, by its name in /run/netns.")
+@click.option(
+    "--advertise-address", default="", help="Where nodes and pods reach the API server.  [default: the bind address]"
+)
+@click.option(
+    "--advertise-port",
+    type=click.IntRange(1, 65535),
+    default=None,
+    help="Where nodes and pods reach the API server.  [default: the port]",
+)
+@click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="The range of pods' addresses.")
+@click.option("--service-cidr", default="10.96.0.0/16", show_default=True, help="The range of Services' addresses.")
+@click.option("--cluster-domain", default="cluster.local", show_default=True, help="The cluster's DNS domain.")
+@click.option(
+    "--publish-node-ports/--no-publish-node-ports",
+    default=False,
+    show_default=True,
+    help="Listen on the bind address for each NodePort Service; needs --namespace.",
+)
+def server_command(log_level: str, advertise_address: str, advertise_port: int | None, **rest: Any) -> int:
+    """Run the API server, the scheduler and the controllers, until SIGTERM."""
+    options = ServerOptions(
+        advertise_address=advertise_address or rest["bind_address"],
+        advertise_port=advertise_port or rest["port"],
+        **rest,
+    )
+    logs.configure(log_level)
+    return run("server", lambda: serve(options))
+
+
+async def serve(options: ServerOptions) -> None:
+    """Works until cancelled; then nothing of it is left but the data directory."""
+    async with contextlib.AsyncExitStack() as stack:
+        namespace: Namespace | None = None
+        if options.namespace:
+            namespace = Namespace(options.namespace)
+            stack.callback(namespace.close)
+        sockets = _sockets(options, namespace)
+        # The API server closes them too; this is for a start that fails before it has them.
+        for sock in sockets:
+            stack.callback(sock.close)
+        config = BootstrapConfig(
+            [options.advertise_address], options.advertise_port, options.service_cidr, options.cluster_domain
+        )
+        pki = await asyncio.to_thread(_pki, options, config)
+        config = _with_ca(config, pki)
+        store = await _open_store(options)
+        stack.push_async_callback(store.close)
+        api = APIServer(
+            APIServerConfig(
+                sockets,
+                pki.server_context(),
+                service_cidr=options.service_cidr,
+                server_address=f"{options.advertise_address}:{options.advertise_port}",
+                drain_seconds=_DRAIN_SECONDS,
+            ),
+            store,
+            lambda reader, client_for: _security(pki, namespace, reader, client_for),
+        )
+        bootstrapped = api.start_hook("bootstrap")
+        stack.push_async_callback(api.stop)
+        await api.start()
+        await bootstrap(api.client_for(APISERVER_USER), config)
+        bootstrapped()
+        await _work(options, namespace, config, pki, api)
+
+
+async def _work(
+    options: ServerOptions, namespace: Namespace | None, config: BootstrapConfig, pki: ClusterPKI, api: APIServer
+) -> None:
+    """Everything that works through the API, until cancelled or one of them ends."""
+    client = api.client_for(APISERVER_USER)
+    certificate, key = pki.paths("ca")
+    controllers = ControllerManager(
+        api.client_for,
+        config=ControllerConfig(
+            root_ca_pem=pki.ca_pem.decode(),
+            cluster_signing_cert_pem=certificate.read_text(),
+            cluster_signing_key_pem=key.read_text(),
+            cluster_cidr=options.cluster_cidr,
+        ),
+    )
+    informers = Informers(client)
+    try:
+        async with asyncio.TaskGroup() as group:
+
+            def start(name: str, work: Any) -> None:
+                group.create_task(part(name, work), name=name)
+
+            start("controllers", controllers.run())
+            start("scheduler", Scheduler(api.client_for(SCHEDULER_USER)).run())
+            start("kubernetes-service", KubernetesService(client, api.reader, config, SystemClock()).run())
+            if namespace is not None:
+                start("routes", NodeRoutes(informers.for_(NODES), namespace=namespace).run())
+                if options.publish_node_ports:
+                    recorder = EventRecorder(client, "node-ports")
+                    publisher = NodePortPublisher(
+                        informers.for_(SERVICES), informers.for_(NODES), namespace, recorder, host=options.bind_address
+                    )
+                    start("events", recorder.run())
+                    start("node-ports", publisher.run())
+            informers.start()
+            await controllers.synced()
+            notify_ready()
+            log.info("ready", address=f"https://{options.bind_address}:{options.port}")
+    finally:
+        await informers.stop()
+
+
+def _sockets(options: ServerOptions, namespace: Namespace | None) -> list[socket.socket]:
+    """Listening already, so that a connection that comes early waits and is not refused. Raises OSError."""
+    listening = [_listen(options.bind_address, options.port)]
+    if namespace is not None:
+        listening.append(namespace.listen(options.advertise_address, options.advertise_port))
+        listening[-1].setblocking(False)
+    return listening
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(1024)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    sock.setblocking(False)
+    return sock
+
+
+def _pki(options: ServerOptions, config: BootstrapConfig) -> ClusterPKI:
+    options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    extra: Sequence[str] = () if options.bind_address in ("127.0.0.1", "::1") else (options.bind_address,)
+    return ClusterPKI.ensure(
+        options.data_dir / "pki",
+        advertise_addresses=config.advertise_addresses,
+        service_ip=config.service_ip,
+        cluster_domain=options.cluster_domain,
+        extra_hosts=extra,
+    )
+
+
+def _with_ca(config: BootstrapConfig, pki: ClusterPKI) -> BootstrapConfig:
+    return BootstrapConfig(
+        config.advertise_addresses,
+        config.advertise_port,
+        config.service_cidr,
+        config.cluster_domain,
+        client_ca_pem=pki.ca_pem,
+    )
+
+
+async def _open_store(options: ServerOptions) -> Store:
+    if options.datastore == "memory":
+        return MemoryStore()
+    return await SQLiteStore.open(options.data_dir / "store")
+
+
+def _security(pki: ClusterPKI, namespace: Namespace | None, reader: Any, client_for: Any) -> Security:
+    factory = namespace.socket_factory if namespace is not None else None
+    return build_security(SecurityConfig(pki, socket_factory=factory), reader, client_for)
