@@ -250,8 +250,9 @@ async def test_an_overflow_resumes_without_loss() -> None:
     await store.close()
 
 
-async def test_a_watch_that_never_gets_on_is_given_up() -> None:
+async def test_a_watch_that_never_gets_on_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """One transaction larger than the store's watch can hold: the cache reads everything again."""
+    monkeypatch.setattr(cacher_module, "_RESUME_BACKOFF_SECONDS", (0.01,))
     store = MemoryStore(watch_limit_events=3)
     async with following(store) as cacher:
         puts = [(f"n{i}", encoding.encode_stored("v1", "Pod", pod("a", f"n{i}"))) for i in range(5)]
