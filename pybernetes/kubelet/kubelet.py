@@ -30,7 +30,7 @@ from pybernetes.kubelet.node import NodeManager
 from pybernetes.kubelet.objects import SharedObjects
 from pybernetes.kubelet.observed import RuntimeView
 from pybernetes.kubelet.parts import Parts
-from pybernetes.kubelet.probes import Prober, ProbeManager
+from pybernetes.kubelet.probes import ProbeManager, Prober
 from pybernetes.kubelet.runtime import ContainerRuntime, EventKind, RuntimeEvent
 from pybernetes.kubelet.server import KubeletServer
 from pybernetes.kubelet.statuswriter import StatusWriter
