@@ -67,7 +67,9 @@ def run(name: str, component: Callable[[], Coroutine[Any, Any, None]]) -> int:
             log.info("stopped", component=name)
             return 0
         except Exception as error:
-            log.error("ended by an error", component=name, error=_text(error), exc_info=error)
+            # A part's own error has been logged with its traceback.
+            told_already = isinstance(error, BaseExceptionGroup) and error.subgroup(PartEnded) is not None
+            log.error("ended by an error", component=name, error=_text(error), exc_info=None if told_already else error)
             return 0 if told else 1
         log.error("ended by itself", component=name)
         return 1

@@ -53,11 +53,15 @@ class Nft:
             raise NftError("nft is not installed: install the package nftables")
         process = await asyncio.create_subprocess_exec(
             *self._enter, program, *arguments,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE if script else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                output, errors = await process.communicate(script.encode())
+                output, errors = await process.communicate(script.encode() or None)
+        except RuntimeError as error:
+            # uvloop's way to say that the program ended before it was told anything.
+            raise NftError(f"nft ended early: {error}") from error
         except TimeoutError:
             raise NftError(f"nft took longer than {self._deadline_seconds:g} s", timed_out=True) from None
         finally:
