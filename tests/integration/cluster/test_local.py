@@ -41,7 +41,8 @@ class StandIns:
 
     def agent(self, layout: Layout, spec: ClusterSpec, node: str) -> Sequence[str]:
         mount, pods = layout.node_run(node) / "rootfs", layout.node_state(node) / "pods"
-        script = f"mkdir -p {mount} {pods}; mount -t tmpfs p8s-test {mount}; touch {mount}/made; setsid sleep 1000 & exec sleep 1000"
+        made = f"mkdir -p {mount} {pods}; mount -t tmpfs p8s-test {mount}; touch {mount}/made"
+        script = f"{made}; setsid sleep 1000 & exec sleep 1000"
         return ["/bin/sh", "-c", script]
 
 
@@ -191,7 +192,8 @@ def test_an_interruption_anywhere_is_cleaned_up_and_gone_on_from(
 def test_ctrl_c_reaches_the_command_and_not_what_it_started(layout: Layout, tmp_path: Path) -> None:
     """A real interrupt, from a terminal's point of view: to the whole foreground group."""
     code = f"""
-import sys; sys.path.insert(0, {str(REPOSITORY)!r})
+import signal, sys; sys.path.insert(0, {str(REPOSITORY)!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 from tests.integration.cluster.test_local import *
 up(Layout.of({layout.name!r}), Wanted(isolated=True), StandIns(["sleep", "1000"]))
 """
