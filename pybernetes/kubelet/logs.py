@@ -15,7 +15,7 @@ import ctypes
 import os
 import re
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,25 +131,26 @@ async def stream_log(
     *,
     ended: Callable[[], bool] = lambda: True,
     wake: asyncio.Event | None = None,
-) -> AsyncIterator[bytes]:
-    """The text of a log. `file` is `path` opened; it is closed when the iteration ends, however it does.
+) -> AsyncGenerator[bytes, None]:
+    """The text of a log. `file` is `path` opened, and stays its owner's to close; ``aclose`` the iteration.
 
     Following, `wake` is to be set whenever the directory or `ended` may have changed; the stream ends when `ended`
     says so and everything is read. A rotated log is read to its end, then the file now at `path` from its start.
     """
     decoder = LogDecoder(options)
+    current = file
     successor: int | None = None
     try:
         if options.tail_lines is not None:
-            os.lseek(file, tail_offset(file, options.tail_lines), os.SEEK_SET)
+            os.lseek(current, tail_offset(current, options.tail_lines), os.SEEK_SET)
         while True:
             # What is asked before the reading cannot have changed without a wake-up after it.
             if wake is not None:
                 wake.clear()
             finished = not options.follow or wake is None or ended()
             if options.follow:
-                successor = _successor(path, file)
-            while chunk := os.read(file, _CHUNK_BYTES):
+                successor = _successor(path, current)
+            while chunk := os.read(current, _CHUNK_BYTES):
                 text = decoder.feed(chunk)
                 if text:
                     yield text
@@ -157,8 +158,9 @@ async def stream_log(
                     return
                 await asyncio.sleep(0)
             if successor is not None:
-                os.close(file)
-                file, successor = successor, None
+                if current != file:
+                    os.close(current)
+                current, successor = successor, None
                 decoder.new_file()
                 continue
             if finished:
@@ -166,9 +168,9 @@ async def stream_log(
             assert wake is not None
             await wake.wait()
     finally:
-        os.close(file)
-        if successor is not None:
-            os.close(successor)
+        for opened in (current, successor):
+            if opened is not None and opened != file:
+                os.close(opened)
 
 
 def _successor(path: Path, file: int) -> int | None:
