@@ -69,6 +69,8 @@ class NodeManager:
         self._registered = asyncio.Event()
         self._node: Object | None = None
         """The Node as last heard of; None while it is not registered."""
+        self._reconciled = ""
+        """The uid of the Node that was made or reconciled here."""
         self._cidrs: tuple[str, ...] = ()
         """The ranges that `on_pod_cidrs` was told."""
         self._version: RuntimeVersion | None = None
@@ -152,7 +154,7 @@ class NodeManager:
                 if not self._tell_cidrs():
                     pause = _RETRY_MAX_SECONDS
                 await self._look()
-                if self._node is None:
+                if self._node is None or self._uid() != self._reconciled:
                     await self._register()
                 await self._publish()
                 api_retry = 0.0
@@ -211,17 +213,21 @@ class NodeManager:
         return True
 
     async def _register(self) -> None:
-        wanted = nodestatus.new_node(self._config, self._machine, self._status({}))
-        try:
-            node = await self._client.create(NODES, wanted)
-            self._reported_at = self._clock.monotonic()
-            log.info("node registered", node=self._config.node_name)
-        except errors.AlreadyExists:
-            node = await self._client.get(NODES, self._config.node_name)
-            patch = nodestatus.metadata_patch(self._config, self._machine, node)
-            if patch is not None:
-                node = await self._client.patch(NODES, self._config.node_name, patch)
+        """Makes the Node, or takes over one that exists already, such as the one of an earlier run."""
+        node = self._node
+        if node is None:
+            wanted = nodestatus.new_node(self._config, self._machine, self._status({}))
+            try:
+                node = await self._client.create(NODES, wanted)
+                self._reported_at = self._clock.monotonic()
+                log.info("node registered", node=self._config.node_name)
+            except errors.AlreadyExists:
+                node = await self._client.get(NODES, self._config.node_name)
+        patch = nodestatus.metadata_patch(self._config, self._machine, node)
+        if patch is not None:
+            node = await self._client.patch(NODES, self._config.node_name, patch)
         self._adopt(node)
+        self._reconciled = uid_of(node) or ""
 
     def _tell_cidrs(self) -> bool:
         """Passes on new pod ranges; whether that went well."""

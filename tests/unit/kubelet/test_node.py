@@ -47,12 +47,14 @@ class Runtime:
     down: bool = False
     images: list[ImageStatus] = field(default_factory=list)
     asked: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def version(self) -> RuntimeVersion:
         return RuntimeVersion("containerd", "1.6.20", "v1")
 
     async def conditions(self) -> Sequence[RuntimeCondition]:
         self.asked += 1
+        self.changed.set()
         if self.down:
             raise RuntimeFailure("no connection")
         network = RuntimeCondition("NetworkReady", True, "", "") if self.network else NO_NETWORK
@@ -75,7 +77,7 @@ class Cluster:
         self.runtime = Runtime()
         self.told: list[list[str]] = []
         self.network_after_cidrs = True
-        self._changed = asyncio.Event()
+        self._changed = self.runtime.changed
         for resource in BUILTIN:
             api.reader.subscribe(resource, lambda old, new: self._changed.set())
 
@@ -217,14 +219,10 @@ async def test_an_existing_node_is_reconciled_and_unchanged_status_is_not_writte
         # A change by somebody else makes it look again, and it finds nothing to write.
         asked = cluster.runtime.asked
         await cluster.admin.patch(NODES, NAME, {"metadata": {"labels": {"more": "x"}}})
-        async with asyncio.timeout(5):
-            while cluster.runtime.asked < asked + 1:
-                await asyncio.sleep(0.01)
+        await cluster.until(lambda: cluster.runtime.asked >= asked + 1)
         version = (await cluster.admin.get(NODES, NAME))["metadata"]["resourceVersion"]
         manager.poke()
-        async with asyncio.timeout(5):
-            while cluster.runtime.asked < asked + 3:
-                await asyncio.sleep(0.01)
+        await cluster.until(lambda: cluster.runtime.asked >= asked + 3)
         assert (await cluster.admin.get(NODES, NAME))["metadata"]["resourceVersion"] == version
 
 
