@@ -1,6 +1,7 @@
 """Test images, made from Debian packages' files on this machine; no registry is involved.
 
-Each function writes an archive and returns its path. Archives are the same byte for byte every time.
+Each function writes an archive and returns its path. Archives are the same byte for byte every time. Which of them
+tests find on a cluster, `tests.support.image_set` says.
 """
 
 from __future__ import annotations
@@ -91,12 +92,3 @@ def shared_libraries(program: Path) -> list[Path]:
     output = subprocess.run(["ldd", program], capture_output=True, text=True, check=True, timeout=30).stdout
     words = (word for line in output.splitlines() for word in line.split())
     return sorted({Path(word) for word in words if word.startswith("/")})
-
-
-def build_test_images(directory: Path) -> list[Path]:
-    """All of the above."""
-    return [
-        build_busybox_image(directory / "busybox.tar"),
-        build_web_image(directory / "web.tar"),
-        build_nginx_image(directory / "nginx.tar"),
-    ]

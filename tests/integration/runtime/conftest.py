@@ -16,7 +16,6 @@ from pybernetes.kubelet import cni
 from pybernetes.kubelet import runtime as rt
 from pybernetes.kubelet.containerd import ContainerdConfig, ContainerdSupervisor, remove_all_sandboxes
 from pybernetes.kubelet.cri import CRIRuntime
-from tests.support.images import build_busybox_image
 
 POD_CIDR = "10.243.7.0/24"
 
@@ -35,8 +34,8 @@ def namespace() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def busybox_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_busybox_image(tmp_path_factory.mktemp("images") / "busybox.tar")
+def busybox_archive(images: list[Path]) -> Path:
+    return next(archive for archive in images if archive.name == "busybox.tar")
 
 
 @pytest.fixture
