@@ -41,7 +41,8 @@ log = structlog.get_logger(__name__)
 
 _MASTERS = "system:masters"
 _RUN_SECONDS = 120.0
-_STOP_SECONDS = 5.0
+# How long requests under way may take to end before they are cancelled.
+_STOP_SECONDS = 1.0
 _SUBRESOURCES = {
     "metrics": "metrics",
     "stats": "stats",
@@ -238,10 +239,13 @@ class KubeletServer:
             response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
             text = stream_log(file, path, options, ended=partial(self._ended, observed.id), wake=wake)
             async with aclosing(text):
-                await response.prepare(request)
-                async for chunk in text:
-                    await response.write(chunk)
-            await response.write_eof()
+                try:
+                    await response.prepare(request)
+                    async for chunk in text:
+                        await response.write(chunk)
+                    await response.write_eof()
+                except ConnectionError as error:
+                    log.debug("a log's reader went away", pod=name, container=container, error=str(error))
             return response
 
     def _ended(self, container_id: str) -> bool:
