@@ -154,6 +154,9 @@ class Upstream(asyncio.Protocol):
                 if event is h11.NEED_DATA or event is h11.PAUSED:
                     return
                 self._take(event)
+                if isinstance(event, h11.ConnectionClosed):
+                    # h11 would say so again, and for ever.
+                    return
         except h11.RemoteProtocolError as error:
             self._fail(error)
 
