@@ -241,3 +241,31 @@ async def test_upgrades_are_tunnelled_to_the_runtime(node: Node) -> None:
     assert node.runtime.asked == [("c1", ["sh", "-c x"], True, True, True, False), ("s1", [])]
     assert heads[0].startswith(b"POST /exec/token HTTP/1.1\r\n")
     assert b"x-stream-protocol-version: v4.channel.k8s.io" in heads[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "text"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\nno such token", 403, "no such token"),
+        (b"", 502, "the connection was closed during the handshake"),
+    ],
+)
+async def test_a_runtime_that_does_not_upgrade(
+    node: Node, session: aiohttp.ClientSession, sent: bytes, status: int, text: str
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        writer.close()
+
+    await node.container("c1", 1.0, ContainerState.RUNNING)
+    backend = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    node.runtime.url = f"http://127.0.0.1:{backend.sockets[0].getsockname()[1]}/exec/token"
+    headers = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}
+    try:
+        url = node.url("/exec/default/web/main?command=id&output=1")
+        async with session.post(url, ssl=node.tls, headers=headers) as answer:
+            assert answer.status == status
+            assert text in await answer.text()
+    finally:
+        backend.close()
