@@ -8,7 +8,6 @@ directories adopts them. The network's parts share one set of informers and an i
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,9 +97,9 @@ def agent_command(log_level: str, **rest: Any) -> int:
     """Run a node: kubelet, service proxy, DNS and containerd, until SIGTERM. Its containers run on."""
     options = AgentOptions(**rest)
     logs.configure(log_level)
-    # Children never use gRPC; without this it logs a line at each fork.
-    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
-    return run("agent", lambda: work(options))
+    # Not uvloop: it forks its children with gRPC's threads running, and some of them crash; asyncio's are vforked.
+    asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+    return run("agent", lambda: work(options), loop_factory=None)
 
 
 async def work(options: AgentOptions) -> None:

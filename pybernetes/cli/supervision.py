@@ -1,4 +1,4 @@
-"""How a long-running component runs: on uvloop, until SIGTERM or SIGINT, with all of its parts or not at all.
+"""How a long-running component runs: until SIGTERM or SIGINT, with all of its parts or not at all.
 
 The first signal cancels the component, which then has `STOP_SECONDS` to end in order; the second signal, or the end of
 that time, ends the process at once. A part that ends by itself, in error or not, ends the whole, and the exit code
@@ -37,8 +37,14 @@ async def part(name: str, work: Awaitable[Any]) -> None:
     raise PartEnded(f"{name} ended by itself")
 
 
-def run(name: str, component: Callable[[], Coroutine[Any, Any, None]]) -> int:
-    """Runs a component to its end; the exit code: 0 after a signal, 1 after a failure."""
+def run(
+    name: str,
+    component: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop,
+) -> int:
+    """Runs a component to its end; the exit code: 0 after a signal, 1 after a failure. Without a factory it is
+    asyncio's own loop."""
 
     async def supervised() -> int:
         loop = asyncio.get_running_loop()
@@ -74,7 +80,7 @@ def run(name: str, component: Callable[[], Coroutine[Any, Any, None]]) -> int:
         log.error("ended by itself", component=name)
         return 1
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(supervised())
 
 
