@@ -158,7 +158,7 @@ class Upstream(asyncio.Protocol):
                     # h11 would say so again, and for ever.
                     return
         except h11.RemoteProtocolError as error:
-            self._fail(error)
+            self._fail(error if data else ConnectionResetError("the connection was closed during the handshake"))
 
     def _take(self, event: Any) -> None:
         assert self._http is not None
