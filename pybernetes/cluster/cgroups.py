@@ -151,7 +151,8 @@ def kill(path: str, *, timeout_seconds: float = 20.0) -> int:
 
 
 def remove(path: str, *, timeout_seconds: float = 5.0) -> None:
-    """Removes the cgroup and everything below it, in every hierarchy. Its processes must be gone."""
+    """Removes the cgroup and everything below it, in every hierarchy, after `kill`. A process that was on its way into
+    the cgroup meanwhile, because whoever started it was interrupted, is killed too."""
     deadline = time.monotonic() + timeout_seconds
     for _, tree in list(_trees(path)):
         for directory, _, _ in os.walk(tree, topdown=False):
@@ -164,6 +165,7 @@ def remove(path: str, *, timeout_seconds: float = 5.0) -> None:
                     # A killed process leaves its cgroup a moment after its exit was reported, without an event in v1.
                     if error.errno != errno.EBUSY or time.monotonic() > deadline:
                         raise
+                    kill(path)
                     time.sleep(0.002)
                 else:
                     break

@@ -130,6 +130,16 @@ def test_killing_a_cgroup_finds_descendants_wherever_they_went(layout: Layout) -
         bystander.wait()
 
 
+def test_what_joins_a_cgroup_that_is_being_removed_is_killed(layout: Layout, started: list[ProcessId]) -> None:
+    """As after an interrupted start: the process was not there yet when all of the cgroup were killed."""
+    assert cgroups.kill(layout.cgroup) == 0
+    started.append(start(layout, "sleep", "1000"))
+    until(lambda: cgroups.processes(layout.cgroup) == {started[0].pid})
+    cgroups.remove(layout.cgroup)
+    assert cgroups.remains(layout.cgroup) == []
+    assert not started[0].alive
+
+
 def test_a_fork_bomb_of_a_kind_is_outrun(layout: Layout) -> None:
     script = "while :; do sleep 1000 & sleep 0.002; done"
     start(layout, "/bin/sh", "-c", script, name="node1")
