@@ -113,13 +113,30 @@ class _Front(_Side):
         super().__init__()
         self._publisher = publisher
         self._port = port
+        self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self.transport is not None
-        # Nothing is read before there is somebody to give it to.
+        # Nothing is read before there is somebody to give it to. (uvloop begins to read after this all the same.)
         self.transport.pause_reading()
         self._publisher._accepted(self, self._port)
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is None and self.transport is not None:
+            self._early.append(data)
+            self.transport.pause_reading()
+        else:
+            super().data_received(data)
+
+    def join(self, back: _Side) -> None:
+        """The other side is there: what came early goes first."""
+        self.peer = back
+        early, self._early = self._early, []
+        for data in early:
+            super().data_received(data)
+        assert self.transport is not None
+        self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -249,8 +266,7 @@ class NodePortPublisher:
             if front.transport is None or front.transport.is_closing():
                 back.reset()
                 return
-            front.peer = back
-            front.transport.resume_reading()
+            front.join(back)
             return
         front.reset()
 
