@@ -16,7 +16,8 @@ from typing import Any
 import click
 import structlog
 
-from pybernetes.api.resources import NODES
+from pybernetes.api.errors import ApiError
+from pybernetes.api.resources import NAMESPACES, NODES
 from pybernetes.cli.supervision import part, run
 from pybernetes.client.https import Credentials, HTTPSClient
 from pybernetes.client.informer import Informers
@@ -33,6 +34,8 @@ from pybernetes.lib import logs
 from pybernetes.proxy.loop import ServiceProxy
 
 _DNS_PORT = 53
+_ASK_MIN_SECONDS = 0.05
+_ASK_MAX_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +137,6 @@ async def work(options: AgentOptions) -> None:
                 start("service-proxy", _service_proxy(options, informers).run())
                 start("dns", _dns(options, informers).run())
                 start("routes", NodeRoutes(informers.for_(NODES), own_node=options.node_name).run())
-                informers.start()
                 await supervisor.start()
                 runtime = CRIRuntime(str(supervisor.socket_path))
                 kubelet = Kubelet(
@@ -144,6 +146,8 @@ async def work(options: AgentOptions) -> None:
                     on_pod_cidrs=lambda cidrs: _configure_pod_network(options, cidrs),
                 )
                 start("containerd", supervisor.run())
+                await _server_serves(network_client)
+                informers.start()
                 start("kubelet", kubelet.run())
                 notify_ready()
         finally:
@@ -151,6 +155,21 @@ async def work(options: AgentOptions) -> None:
             if runtime is not None:
                 await runtime.close()
             supervisor.detach()
+
+
+async def _server_serves(client: HTTPSClient) -> None:
+    """Waits until the API server answers and knows what the node may do. It may be starting beside this process, or
+    be away for long; there is no event for its coming, so it is asked, less and less often."""
+    pause = _ASK_MIN_SECONDS
+    while True:
+        try:
+            await client.list(NAMESPACES, limit=1)
+            return
+        except ApiError as error:
+            level = log.debug if pause < _ASK_MAX_SECONDS else log.warning
+            level("waiting for the API server", error=error.message)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, _ASK_MAX_SECONDS)
 
 
 def _cni_conf_dir(options: AgentOptions) -> Path:
