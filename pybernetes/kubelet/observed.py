@@ -172,7 +172,9 @@ class RuntimeView:
         except RuntimeFailure as failure:
             if not failure.not_found:
                 raise
-            self._drop(container_id)
+            # A sandbox's id is no container's, and the sandbox may have been noted while this was asked.
+            if self.container(container_id) is not None:
+                self._drop(container_id)
             return None
         known = self.container(container_id)
         if not sandbox_id and known is not None:
