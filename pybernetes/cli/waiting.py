@@ -31,7 +31,9 @@ def is_ready(node: dict[str, Any]) -> bool:
 
 
 async def wait_for_nodes(layout: Layout, spec: ClusterSpec, *, timeout_seconds: float) -> None:
-    """Returns when every node is Ready, as a watch tells. Raises `NotReadyInTime`, which names those that are not."""
+    """Returns when every node is Ready, as a watch tells, and its kubelet answers (a node whose agent died a moment
+    ago is Ready still). Raises `NotReadyInTime`, which names those that are not."""
+    deadline = time.monotonic() + timeout_seconds
     wanted = set(spec.node_names)
     async with admin_client(layout, spec) as client:
         nodes = Informer(client, NODES)
@@ -45,6 +47,7 @@ async def wait_for_nodes(layout: Layout, spec: ClusterSpec, *, timeout_seconds: 
         following = asyncio.create_task(nodes.run())
         try:
             await asyncio.wait_for(done.wait(), timeout_seconds)
+            await asyncio.gather(*(_kubelet_answers(client, name, deadline) for name in sorted(wanted)))
         except TimeoutError:
             waiting = sorted(wanted - {n["metadata"]["name"] for n in nodes.cache if is_ready(n)})
             raise NotReadyInTime(
@@ -55,6 +58,20 @@ async def wait_for_nodes(layout: Layout, spec: ClusterSpec, *, timeout_seconds: 
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+
+async def _kubelet_answers(client: HTTPSClient, node: str, deadline: float) -> None:
+    """Asks until it does: nothing tells when a kubelet begins to serve. Raises `NotReadyInTime`."""
+    pause = 0.02
+    while True:
+        try:
+            await client.request("GET", f"/api/v1/nodes/{node}/proxy/pods")
+            return
+        except errors.ApiError as error:
+            if time.monotonic() > deadline:
+                raise NotReadyInTime(f"the kubelet of {node} does not answer: {error.message}") from None
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.5)
 
 
 async def wait_for_server(layout: Layout, spec: ClusterSpec, *, timeout_seconds: float) -> None:
