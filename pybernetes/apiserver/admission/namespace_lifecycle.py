@@ -9,7 +9,7 @@ from __future__ import annotations
 from pybernetes.api import errors
 from pybernetes.api.meta import Object, is_deleting
 from pybernetes.api.resources import NAMESPACES
-from pybernetes.apiserver.admission.plugin import Plugin, refuse
+from pybernetes.apiserver.admission.plugin import Plugin, refuse_early
 from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
 from pybernetes.client.interface import Client
 
@@ -47,7 +47,7 @@ class NamespaceLifecycle(Plugin):
             namespace = await self._client.get(NAMESPACES, request.namespace)
         if request.operation != "CREATE" or not _is_terminating(namespace):
             return
-        refusal = refuse(
+        refusal = refuse_early(
             request,
             f"unable to create new content in namespace {request.namespace} because it is being terminated",
         )

@@ -31,9 +31,17 @@ def is_for(request: AdmissionRequest, resource: Resource, *subresources: str) ->
 
 
 def refuse(request: AdmissionRequest, why: str) -> errors.Forbidden:
-    """The 403 of a plugin, as upstream's NewForbidden: a name not yet generated is told by its prefix."""
+    """The 403 of a plugin, as upstream's NewForbidden. In `mutate`, use `refuse_early`."""
     name = request.name
     if not name:
         meta = metadata(request.object or {})
         name = str(meta.get("name") or meta.get("generateName") or "Unknown!")
     return errors.forbidden(request.resource.group, request.resource.plural, name, why)
+
+
+def refuse_early(request: AdmissionRequest, why: str) -> errors.Forbidden:
+    """As `refuse`, for the mutating phase, in which upstream has generated no name yet and tells the prefix."""
+    prefix = str(metadata(request.object or {}).get("generateName") or "")
+    if request.operation == "CREATE" and prefix and request.name.startswith(prefix):
+        return errors.forbidden(request.resource.group, request.resource.plural, prefix, why)
+    return refuse(request, why)

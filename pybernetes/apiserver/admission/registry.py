@@ -6,9 +6,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pybernetes.api.user import User
+from pybernetes.apiserver.admission.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+)
+from pybernetes.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from pybernetes.apiserver.admission.ingress_class import DefaultIngressClass
+from pybernetes.apiserver.admission.limit_ranger import LimitRanger
 from pybernetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from pybernetes.apiserver.admission.node_restriction import NodeRestriction
 from pybernetes.apiserver.admission.plugin import Plugin
+from pybernetes.apiserver.admission.pod_security import PodSecurity
+from pybernetes.apiserver.admission.priority import Priority
+from pybernetes.apiserver.admission.rbac_escalation import RBACEscalation
+from pybernetes.apiserver.admission.resource_quota import ResourceQuota
+from pybernetes.apiserver.admission.runtime_class import RuntimeClass
 from pybernetes.apiserver.admission.service_account import ServiceAccount
+from pybernetes.apiserver.admission.storage import (
+    DefaultStorageClass,
+    PersistentVolumeClaimResize,
+    StorageObjectInUseProtection,
+)
+from pybernetes.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from pybernetes.apiserver.interfaces import Authorizer, ObservableReader
 from pybernetes.apiserver.rbac import RBACAuthorizer
 from pybernetes.client.interface import Client
@@ -30,7 +50,23 @@ class Context:
 
 PLUGINS: tuple[tuple[str, Callable[[Context], Plugin]], ...] = (
     ("NamespaceLifecycle", lambda c: NamespaceLifecycle(c.reader, c.client)),
+    ("LimitRanger", lambda c: LimitRanger(c.reader)),
     ("ServiceAccount", lambda c: ServiceAccount(c.reader)),
+    ("NodeRestriction", lambda c: NodeRestriction(c.reader)),
+    ("TaintNodesByCondition", lambda c: TaintNodesByCondition()),
+    ("PodSecurity", lambda c: PodSecurity(c.reader)),
+    ("Priority", lambda c: Priority(c.reader)),
+    ("DefaultTolerationSeconds", lambda c: DefaultTolerationSeconds()),
+    ("DefaultStorageClass", lambda c: DefaultStorageClass(c.reader)),
+    ("StorageObjectInUseProtection", lambda c: StorageObjectInUseProtection()),
+    ("PersistentVolumeClaimResize", lambda c: PersistentVolumeClaimResize(c.reader)),
+    ("RuntimeClass", lambda c: RuntimeClass(c.reader)),
+    ("CertificateApproval", lambda c: CertificateApproval(c.authorizer)),
+    ("CertificateSigning", lambda c: CertificateSigning(c.authorizer)),
+    ("CertificateSubjectRestriction", lambda c: CertificateSubjectRestriction()),
+    ("DefaultIngressClass", lambda c: DefaultIngressClass(c.reader)),
+    # Nothing may refuse after the quota was charged.
+    ("ResourceQuota", lambda c: ResourceQuota(c.reader, c.client, c.clock)),
 )
 """(name, maker) of every plugin that is on by default."""
 
@@ -40,4 +76,6 @@ def make_plugins(context: Context, disabled: Sequence[str] = ()) -> tuple[Plugin
     unknown = set(disabled) - {name for name, _ in PLUGINS}
     if unknown:
         raise ValueError(f"unknown admission plugins: {', '.join(sorted(unknown))}")
-    return tuple(make(context) for name, make in PLUGINS if name not in disabled)
+    chosen = [make(context) for name, make in PLUGINS if name not in disabled]
+    # Not to be disabled: without it whoever may write roles could give himself any right.
+    return (RBACEscalation(context.rbac, context.authorizer), *chosen)
