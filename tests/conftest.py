@@ -7,11 +7,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.cluster import Cluster, new_cluster
 from tests.support.image_set import build_test_images
 from tests.support.traces import traces_of
+
+# How long one example takes says more about what else the machine does than about the code; pytest-timeout bounds a
+# test as a whole.
+hypothesis.settings.register_profile("pybernetes", deadline=None)
+hypothesis.settings.load_profile("pybernetes")
 
 
 @pytest.fixture(scope="session")
