@@ -19,7 +19,7 @@ from pybernetes.client.informer import Informer
 from pybernetes.client.interface import Client
 from pybernetes.kubelet import spec
 from pybernetes.kubelet.backoff import BackOff
-from pybernetes.kubelet.cgroups import PodCgroups
+from pybernetes.kubelet.cgroups import CgroupError, PodCgroups
 from pybernetes.kubelet.config import KubeletConfig
 from pybernetes.kubelet.cri import grpc_health
 from pybernetes.kubelet.hooks import HookRunner
@@ -35,7 +35,7 @@ from pybernetes.kubelet.runtime import ContainerRuntime, EventKind, RuntimeEvent
 from pybernetes.kubelet.server import KubeletServer
 from pybernetes.kubelet.statuswriter import StatusWriter
 from pybernetes.kubelet.volumes.claims import APIClaims
-from pybernetes.kubelet.volumes.interface import PluginContext
+from pybernetes.kubelet.volumes.interface import PluginContext, VolumeError
 from pybernetes.kubelet.volumes.manager import VolumeManager
 from pybernetes.kubelet.volumes.tokens import APITokens
 from pybernetes.kubelet.worker import PodWorker
@@ -146,7 +146,7 @@ class Kubelet:
         if old is not None and (new is None or uid_of(old) != uid_of(new)):
             worker = self._workers.get(uid_of(old))
             if worker is not None:
-                worker.removed()
+                worker.removed(old)
         if new is None:
             return
         worker = self._workers.get(uid_of(new))
@@ -176,9 +176,12 @@ class Kubelet:
             log.info("stopping a pod that the API does not have", uid=uid)
             self._launch(PodWorker(self.parts, restore_pod(labels, notes), known_to_api=False))
         for uid in self.parts.volumes.leftovers() - set(self._workers):
-            await self.parts.volumes.tear_down(uid)
-            await self.parts.cgroups.remove(uid)
-            self.parts.volumes.remove_pod_directory(uid)
+            try:
+                await self.parts.volumes.tear_down(uid)
+                await self.parts.cgroups.remove(uid)
+                self.parts.volumes.remove_pod_directory(uid)
+            except (VolumeError, CgroupError) as error:
+                log.warning("what an old pod left cannot be removed", uid=uid, error=str(error))
 
     # -- wake-ups --------------------------------------------------------------------------------------------------
 
@@ -193,7 +196,7 @@ class Kubelet:
 
     def _wake_all(self) -> None:
         for worker in self._workers.values():
-            worker.wake()
+            worker.retry_now()
 
     def statistics(self) -> dict[str, int]:
         phases = [(w.pod.get("status") or {}).get("phase") for w in self._workers.values()]

@@ -468,7 +468,12 @@ def patch_for(pod: Object, status: Object, sent: Object) -> Object | None:
             continue
         if key == "conditions":
             known = {c["type"]: c for c in before or ()}
-            different = [c for c in new or () if known.get(c["type"]) != c]
+            # The entries are merged by type: what is gone from one must be said to be.
+            different = [
+                {**{k: None for k in known.get(c["type"], ()) if k not in c}, **c}
+                for c in new or ()
+                if known.get(c["type"]) != c
+            ]
             if different:
                 changed["conditions"] = different
         elif key in ("podIPs", "hostIPs") and new:
