@@ -130,6 +130,11 @@ class Cluster:
 
     def wait(self, namespace: str, what: str, condition: str, *, timeout: int = 60) -> None:
         """``kubectl wait``: condition is ``Ready`` or a whole ``jsonpath=...`` or ``delete``."""
+        path, _, value = condition.removeprefix("jsonpath=").rpartition("=")
+        if condition.startswith("jsonpath=") and kubectls.minor_version(self.kubectl_path) < 23:
+            get = ("-n", namespace, "get", what, "-o", f"jsonpath={path}")
+            eventually(lambda: self.kubectl(*get) == value, timeout=timeout, message=f"{what} {condition}")
+            return
         wanted = condition if condition.startswith(("jsonpath", "delete", "condition")) else f"condition={condition}"
         self.kubectl("-n", namespace, "wait", what, f"--for={wanted}", f"--timeout={timeout}s", timeout=timeout + 20)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,3 +31,10 @@ def oldest() -> str:
 
 def newest() -> str:
     return all_kubectls()[-1]
+
+
+@lru_cache(maxsize=16)
+def minor_version(program: str) -> int:
+    """33 of a kubectl 1.33. Debian 12's own is 1.20."""
+    out = subprocess.run([program, "version", "--client", "-o", "json"], capture_output=True, check=True, timeout=30)
+    return int(json.loads(out.stdout)["clientVersion"]["minor"].rstrip("+"))

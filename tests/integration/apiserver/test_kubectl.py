@@ -9,13 +9,12 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
 from tests.integration.apiserver.conftest import Server
+from tests.support.kubectls import minor_version
 
 MANIFEST = """
 apiVersion: apps/v1
@@ -45,13 +44,6 @@ def kubectls() -> list[str]:
         Path(os.path.realpath(found)).parent.glob("kubectl.1.*"), key=lambda p: int(p.name.rsplit(".", 1)[1])
     )
     return [str(p) for p in (beside[:1] + beside[-1:])] or [found]
-
-
-@lru_cache(maxsize=8)
-def minor_version(program: str) -> int:
-    """33 of a kubectl 1.33."""
-    out = subprocess.run([program, "version", "--client", "-o", "json"], capture_output=True, check=True, timeout=30)
-    return int(json.loads(out.stdout)["clientVersion"]["minor"].rstrip("+"))
 
 
 class Kubectl:
