@@ -198,6 +198,10 @@ class Kubelet:
         for worker in self._workers.values():
             worker.retry_now()
 
+    def works_on(self, uid: str) -> bool:
+        """Whether anything of the pod is left to be done here."""
+        return uid in self._workers
+
     def statistics(self) -> dict[str, int]:
         phases = [(w.pod.get("status") or {}).get("phase") for w in self._workers.values()]
         return {"pods": len(phases), "ended": sum(1 for p in phases if spec.is_terminal(p))}

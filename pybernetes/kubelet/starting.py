@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pybernetes.api import errors
@@ -55,6 +56,16 @@ class PodStarter:
         self.waiting: dict[str, tuple[str, str]] = {}
         self.blocked: dict[str, float] = {}
         self._delays: dict[str, float] = {}
+        # Containers whose postStart hook runs: they count as running when it is done.
+        self._hooking: set[str] = set()
+
+    def visible(self, observed: ObservedPod) -> ObservedPod:
+        """What the world is told of: not containers that were made and have not started, or whose postStart hook is
+        not done (the API promises that a container is not Running before)."""
+        hidden = [c for c in observed.containers if c.state is ContainerState.CREATED or c.id in self._hooking]
+        if not hidden:
+            return observed
+        return replace(observed, containers=tuple(c for c in observed.containers if c not in hidden))
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -246,9 +257,11 @@ class PodStarter:
         self.blocked.pop(start.name, None)
         self._delays.pop(start.name, None)
         self._event(pod, "Normal", "Started", "Container started", start.name)
+        if (container.get("lifecycle") or {}).get("postStart"):
+            self._hooking.add(container_id)
         await parts.view.refresh_container(container_id)
-        self._report()
         ran = await self._post_start(pod, container, container_id, grace_seconds)
+        self._report()
         await self._collect_dead(start.name)
         return ran or start.kind != "init"
 
@@ -309,6 +322,8 @@ class PodStarter:
                 await kill_container(self._parts, pod, running, grace_seconds, "FailedPostStartHook")
             self.waiting[name] = ("PostStartHookError", str(error))
             return False
+        finally:
+            self._hooking.discard(container_id)
         return True
 
     async def _collect_dead(self, name: str) -> None:

@@ -208,7 +208,6 @@ class PodWorker:
 
     def _plan(self) -> Plan:
         parts, pod, observed = self._parts, self.pod, self._observed()
-        parts.probes.sync(pod, observed, self._starter.pod_ip(pod), self.wake)
         plan = compute(pod, observed, parts.probes.results(self.uid), parts.backoffs, self._now())
         for waiting in self._starter.note_waiting(plan, observed):
             parts.recorder.event(
@@ -279,7 +278,7 @@ class PodWorker:
 
     def _report(self) -> None:
         """Submits the status as it is now, and keeps the probes in step with the containers."""
-        parts, pod, observed = self._parts, self.pod, self._observed()
+        parts, pod, observed = self._parts, self.pod, self._starter.visible(self._observed())
         stopped = self.stage in (Stage.ENDED, Stage.LEAVING)
         if stopped:
             parts.probes.remove(self.uid)

@@ -55,7 +55,7 @@ def test_apply_get_describe(k: Cluster, ns: str) -> None:
     described = k.kubectl("-n", ns, "describe", "deploy", "web")
     assert "Scaled up replica set web-" in described and "3 desired | 3 updated | 3 total | 3 available" in described
     described = k.kubectl("-n", ns, "describe", "pod", names[0])
-    for text in ("Successfully assigned", "Created container", "Started container", "Ready          True"):
+    for text in ("Successfully assigned", "Container created", "Container started", "Ready          True"):
         assert text in re.sub(r"Ready +True", "Ready          True", described)
     assert "Endpoints:" in k.kubectl("-n", ns, "describe", "service", "web")
     assert "Allocatable:" in k.kubectl("describe", "nodes")

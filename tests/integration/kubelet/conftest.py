@@ -112,6 +112,14 @@ class Machine:
             while kubelet.statistics()["pods"]:
                 await asyncio.sleep(0.02)
 
+    async def drained_of(self, uid: str, seconds: float = 10.0) -> None:
+        """Waits until the kubelet has nothing left to do for one pod."""
+        kubelet = self.kubelet
+        assert kubelet is not None
+        async with asyncio.timeout(seconds):
+            while kubelet.works_on(uid):
+                await asyncio.sleep(0.02)
+
     def is_ready(self) -> bool:
         node = self.api.reader.get(NODES, "", NODE) or {}
         conditions = (node.get("status") or {}).get("conditions") or ()
@@ -201,6 +209,12 @@ class Machine:
         directory = self.config.log_directory / f"default_{name}_{uid_of(pod)}" / container
         return "\n".join(line.split(" ", 3)[3] for line in (directory / f"{number}.log").read_text().splitlines())
 
+    async def logged(self, name: str, text: str, container: str = "main", number: int = 0) -> None:
+        """Waits until a container's log is this."""
+        async with asyncio.timeout(10):
+            while self.log(name, container, number) != text:
+                await asyncio.sleep(0.02)
+
 
 def container(script: str = "", **fields: Any) -> Object:
     """A busybox container named ``main``, that sleeps or runs a shell script."""
@@ -262,7 +276,7 @@ async def machine(
         await made.until(lambda: not api.reader.list(PODS))
         await made.drained()
         await made.stop()
-        assert not [p for p in (base / "kubelet" / "pods").iterdir()], "pods left directories behind"
+        assert not list((base / "kubelet" / "pods").iterdir()), "pods left directories behind"
         assert not mounts.mount_points(base / "kubelet")
         await kubelet.parts.cgroups.remove_all()
     finally:
