@@ -1,0 +1,131 @@
+"""Reviews: what they answer, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pybernetes.api import errors
+from pybernetes.api.meta import Object
+from pybernetes.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, SERVICEACCOUNTS
+from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
+from pybernetes.apiserver.authorization import AuthorizerChain
+from pybernetes.apiserver.interfaces import RequestInfo
+from pybernetes.apiserver.rbac import RBACAuthorizer
+from pybernetes.apiserver.reviews import Reviews
+from pybernetes.apiserver.tokens import CLUSTER_ISSUER, ServiceAccountTokens
+from pybernetes.lib.clock import ManualClock
+from tests.unit.apiserver.security.memory_reader import MemoryReader
+
+ALICE = User("alice", "7", ("devs", AUTHENTICATED), {"scope": ("a",)})
+RULE: Object = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+
+
+@pytest.fixture
+def tokens(reader: MemoryReader, clock: ManualClock) -> ServiceAccountTokens:
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return ServiceAccountTokens(pem, reader, clock)
+
+
+@pytest.fixture
+def reviews(tokens: ServiceAccountTokens, reader: MemoryReader, clock: ManualClock) -> Reviews:
+    reader.make(CLUSTERROLES, "reader", rules=[RULE, {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}])
+    reader.make(
+        CLUSTERROLEBINDINGS,
+        "readers",
+        subjects=[{"kind": "Group", "name": "devs"}],
+        roleRef={"kind": "ClusterRole", "name": "reader"},
+    )
+    rbac = RBACAuthorizer(reader)
+    return Reviews(tokens, AuthorizerChain([rbac]), rbac, clock)
+
+
+def info(user: User = ALICE, namespace: str = "") -> RequestInfo:
+    return RequestInfo("create", "", user, namespace=namespace)
+
+
+def about(**attributes: str) -> Object:
+    return {"spec": {"resourceAttributes": attributes}}
+
+
+async def test_may_i(reviews: Reviews) -> None:
+    answer = await reviews.self_subject_access_review(info(), about(verb="get", resource="pods", namespace="shop"))
+    assert answer["kind"] == "SelfSubjectAccessReview"
+    assert answer["status"] == {
+        "allowed": True,
+        "reason": 'RBAC: allowed by ClusterRoleBinding "readers" of ClusterRole "reader" to Group "devs"',
+    }
+    assert answer["spec"]["resourceAttributes"]["namespace"] == "shop"
+    answer = await reviews.self_subject_access_review(info(), about(verb="delete", resource="pods"))
+    assert answer["status"] == {"allowed": False}
+    path = {"spec": {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}}}
+    assert (await reviews.self_subject_access_review(info(), path))["status"]["allowed"]
+
+
+async def test_may_somebody_else(reviews: Reviews) -> None:
+    review = about(verb="get", resource="pods", namespace="shop")
+    review["spec"]["groups"] = ["devs"]
+    assert (await reviews.subject_access_review(info(), review))["status"]["allowed"]
+    review["spec"] = {**review["spec"], "groups": ["others"], "user": "alice"}
+    assert not (await reviews.subject_access_review(info(), review))["status"]["allowed"]
+    assert not (await reviews.local_subject_access_review(info(namespace="shop"), review))["status"]["allowed"]
+
+
+async def test_refusals(reviews: Reviews) -> None:
+    with pytest.raises(errors.Invalid, match="exactly one of nonResourceAttributes or resourceAttributes"):
+        await reviews.self_subject_access_review(info(), {"spec": {}})
+    both = about(verb="get")
+    both["spec"]["nonResourceAttributes"] = {"path": "/"}
+    with pytest.raises(errors.Invalid, match="cannot be specified in combination with resourceAttributes"):
+        await reviews.self_subject_access_review(info(), both)
+    with pytest.raises(errors.Invalid, match="at least one of user or group must be specified"):
+        await reviews.subject_access_review(info(), about(verb="get"))
+    other = about(verb="get", namespace="bank")
+    with pytest.raises(errors.BadRequest, match="must match namespace: shop"):
+        await reviews.local_subject_access_review(info(namespace="shop"), other)
+    with pytest.raises(errors.BadRequest, match="no namespace on request"):
+        await reviews.self_subject_rules_review(info(), {"spec": {}})
+    with pytest.raises(errors.BadRequest, match="token is required"):
+        await reviews.token_review(info(), {"spec": {}})
+
+
+async def test_my_rules(reviews: Reviews) -> None:
+    answer = await reviews.self_subject_rules_review(info(), {"spec": {"namespace": "shop"}})
+    assert answer["status"] == {
+        "resourceRules": [RULE],
+        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/metrics"]}],
+        "incomplete": False,
+    }
+    root = User("root", groups=(SYSTEM_MASTERS,))
+    answer = await reviews.self_subject_rules_review(info(root), {"spec": {"namespace": "shop"}})
+    assert answer["status"]["resourceRules"][0]["resources"] == ["*"]
+    node = User("system:node:n1", groups=("system:nodes",))
+    answer = await reviews.self_subject_rules_review(info(node), {"spec": {"namespace": "shop"}})
+    assert answer["status"]["incomplete"] is True
+
+
+async def test_who_am_i(reviews: Reviews) -> None:
+    answer = await reviews.self_subject_review(info(), {})
+    assert answer["status"]["userInfo"] == {
+        "username": "alice",
+        "uid": "7",
+        "groups": ["devs", AUTHENTICATED],
+        "extra": {"scope": ["a"]},
+    }
+    assert answer["metadata"]["creationTimestamp"]
+
+
+async def test_token_reviews(reviews: Reviews, tokens: ServiceAccountTokens, reader: MemoryReader) -> None:
+    account = reader.make(SERVICEACCOUNTS, "robot", "shop")
+    token = tokens.sign("shop", "robot", account["metadata"]["uid"], lifetime_seconds=600)
+    status = (await reviews.token_review(info(), {"spec": {"token": token}}))["status"]
+    assert status["authenticated"] is True
+    assert status["user"]["username"] == "system:serviceaccount:shop:robot"
+    assert status["audiences"] == [CLUSTER_ISSUER]
+    status = (await reviews.token_review(info(), {"spec": {"token": token, "audiences": ["vault"]}}))["status"]
+    assert "authenticated" not in status and "audiences" in status["error"]
+    status = (await reviews.token_review(info(), {"spec": {"token": "zzz"}}))["status"]
+    assert status == {"user": {}, "error": "invalid bearer token"}
