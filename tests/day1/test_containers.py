@@ -26,7 +26,7 @@ def test_d01_a_container_is_processes_in_namespaces_and_cgroups(cluster: Cluster
     cluster.wait(ns, "pod/p", "Ready")
     pid = host_pid_of(marker)
     for kind in ("pid", "mnt", "uts", "ipc", "net"):
-        assert os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/1/ns/{kind}"), kind
+        assert os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}"), kind
     found = cluster.get("pod", "p", ns)
     node_netns = Path("/run/netns") / cluster.node_namespace(found["spec"]["nodeName"])
     assert Path(f"/proc/{pid}/ns/net").stat().st_ino != node_netns.stat().st_ino

@@ -10,7 +10,7 @@ from tests.support.waiting import eventually
 
 
 def deployment(
-    name: str, replicas: int, labels: dict[str, str], selector: dict[str, str], container: dict[str, Any], **meta: Any
+    name: str, replicas: int, pod_labels: dict[str, str], selector: dict[str, str], container: dict[str, Any], **meta: Any
 ) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
@@ -19,7 +19,7 @@ def deployment(
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": selector},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            "template": {"metadata": {"labels": pod_labels}, "spec": {"containers": [container]}},
         },
     }
 
