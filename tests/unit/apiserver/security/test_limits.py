@@ -60,7 +60,7 @@ async def test_defaults(reader: MemoryReader) -> None:
     ("item", "resources", "text"),
     [
         ({"min": {"cpu": "1"}}, {}, "minimum cpu usage per Container is 1.  No request is specified"),
-        ({"min": {"cpu": "1"}}, {"requests": {"cpu": "50m"}}, "minimum cpu usage per Container is 1, but request is 50m"),
+        ({"min": {"cpu": "1"}}, {"requests": {"cpu": "9m"}}, "minimum cpu usage per Container is 1, but request is 9m"),
         ({"max": {"cpu": "1"}}, {"requests": {"cpu": "1m"}}, MAX_UNSAID),
         ({"max": {"cpu": "1"}}, {"limits": {"cpu": "2"}}, "maximum cpu usage per Container is 1, but limit is 2"),
         (
