@@ -28,8 +28,9 @@ def sandbox_config(pod: Object, config: KubeletConfig, cgroup_parent: str, attem
     own = spec.security(pod)
     on_node = spec.uses_host_network(pod)
     name, _ = dns.hostname(pod, config)
-    if on_node and not (pod.get("spec") or {}).get("hostnameOverride"):
-        name = config.node_name
+    if on_node:
+        # A pod on the node's network has the node's UTS namespace too, whose name is not the pod's to set.
+        name = ""
     ports: list[PortMapping] = []
     if not on_node:
         for container in [*spec.containers(pod), *(c for c in spec.init_containers(pod) if spec.is_sidecar(c))]:
@@ -60,7 +61,8 @@ def sandbox_config(pod: Object, config: KubeletConfig, cgroup_parent: str, attem
         sysctls=security.sysctls(pod),
         privileged=security.any_privileged(pod),
         run_as_user=int(user) if user is not None else None,
-        run_as_group=int(group) if group is not None else None,
+        # containerd refuses a group without a user.
+        run_as_group=int(group) if group is not None and user is not None else None,
         supplemental_groups=security.supplemental_groups(pod),
         selinux=security.selinux(own.get("seLinuxOptions")),
     )

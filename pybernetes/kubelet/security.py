@@ -146,8 +146,9 @@ def container_security(
     username = ""
     if user is None and image is not None and image.username:
         username = image.username
-    elif user is None and image is not None and image.uid is not None:
-        user = image.uid
+    elif user is None and image is not None:
+        # An image that names nobody runs as root.
+        user = image.uid or 0
     escalation = own.get("allowPrivilegeEscalation")
     unmasked = own.get("procMount") == "Unmasked"
     apparmor = _profile(_setting(pod, container, "appArmorProfile"))

@@ -140,8 +140,13 @@ class Machine:
                 raise AssertionError(f"not within {seconds} s: {self.state()}") from None
 
     def state(self) -> str:
-        pods = [(name_of(p), p.get("status")) for p in self.api.reader.list(PODS)]
-        return f"{pods}\n{[(e['reason'], e['message']) for e in self.api.reader.list(EVENTS)][-20:]}"
+        """The pods that are not as they should be, with their events: for the failure of a wait."""
+        lines = []
+        for pod in self.api.reader.list(PODS):
+            name = name_of(pod)
+            if self.conditions(name).get("Ready", ("",))[0] != "True":
+                lines.append(f"{name}: {pod.get('status')}\n  events: {self.events(name)}")
+        return "\n".join(lines)
 
     def get(self, resource: Resource, name: str, namespace: str = "default") -> Object | None:
         return self.api.reader.get(resource, namespace, name)
