@@ -246,21 +246,25 @@ class PodStarter:
         # Noted before it runs, so that its end cannot come unknown.
         await parts.view.refresh_container(container_id, observed.sandbox.id)
         self._event(pod, "Normal", "Created", "Container created", start.name)
-        try:
-            await parts.runtime.start_container(container_id)
-        except RuntimeFailure as failure:
-            ended = await parts.view.refresh_container(container_id)
-            if ended is not None and ended.state is ContainerState.CREATED:
-                await remove_container(parts, ended)
-            return self._block(pod, start, "RunContainerError", str(failure))
-        self.waiting.pop(start.name, None)
-        self.blocked.pop(start.name, None)
-        self._delays.pop(start.name, None)
-        self._event(pod, "Normal", "Started", "Container started", start.name)
+        # Noted before it starts: the runtime's event that it runs can come before the answer to the call.
         if (container.get("lifecycle") or {}).get("postStart"):
             self._hooking.add(container_id)
-        await parts.view.refresh_container(container_id)
-        ran = await self._post_start(pod, container, container_id, grace_seconds)
+        try:
+            try:
+                await parts.runtime.start_container(container_id)
+            except RuntimeFailure as failure:
+                ended = await parts.view.refresh_container(container_id)
+                if ended is not None and ended.state is ContainerState.CREATED:
+                    await remove_container(parts, ended)
+                return self._block(pod, start, "RunContainerError", str(failure))
+            self.waiting.pop(start.name, None)
+            self.blocked.pop(start.name, None)
+            self._delays.pop(start.name, None)
+            self._event(pod, "Normal", "Started", "Container started", start.name)
+            await parts.view.refresh_container(container_id)
+            ran = await self._post_start(pod, container, container_id, grace_seconds)
+        finally:
+            self._hooking.discard(container_id)
         self._report()
         await self._collect_dead(start.name)
         return ran or start.kind != "init"
@@ -322,8 +326,6 @@ class PodStarter:
                 await kill_container(self._parts, pod, running, grace_seconds, "FailedPostStartHook")
             self.waiting[name] = ("PostStartHookError", str(error))
             return False
-        finally:
-            self._hooking.discard(container_id)
         return True
 
     async def _collect_dead(self, name: str) -> None:
