@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
 from pybernetes.cli.options import name_option
@@ -64,11 +62,11 @@ def up_command(
     try:
         result = cluster.up(wanted, LocalCommands(), reporter, timeout_seconds=max(wait_seconds, 30.0))
         if wait_seconds:
-            from pybernetes.cli.waiting import wait_for_nodes
+            from pybernetes.cli.waiting import run_interruptible, wait_for_nodes
 
             count = result.spec.nodes
             with reporter.step("Waiting for the node" if count == 1 else f"Waiting for {count} nodes"):
-                asyncio.run(wait_for_nodes(cluster.layout, result.spec, timeout_seconds=wait_seconds))
+                run_interruptible(wait_for_nodes(cluster.layout, result.spec, timeout_seconds=wait_seconds))
     except KeyboardInterrupt:
         click.echo(f"\ninterrupted; go on with: p8s up{option}, or remove it with: p8s down{option}", err=True)
         return 130

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import ssl
 import time
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from pybernetes.api import errors
 from pybernetes.api.resources import NODES
@@ -15,6 +17,27 @@ from pybernetes.client.informer import Informer
 from pybernetes.cluster.credentials import pki_directory
 from pybernetes.cluster.errors import NotReadyInTime
 from pybernetes.cluster.layout import ClusterSpec, Layout
+
+T = TypeVar("T")
+
+
+def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """As ``asyncio.run``, but Ctrl-C meets either the work, which is cancelled, or the caller as KeyboardInterrupt,
+    and never a half-made or half-closed event loop, which would complain on stderr."""
+
+    async def unblocked() -> T:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        try:
+            return await work
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(unblocked())
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def admin_client(layout: Layout, spec: ClusterSpec) -> HTTPSClient:
