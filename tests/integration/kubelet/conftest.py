@@ -151,6 +151,11 @@ class Machine:
     def get(self, resource: Resource, name: str, namespace: str = "default") -> Object | None:
         return self.api.reader.get(resource, namespace, name)
 
+    def get_pod(self, name: str) -> Object:
+        pod = self.get(PODS, name)
+        assert pod is not None, f"there is no pod {name}"
+        return pod
+
     def status(self, name: str) -> Object:
         return (self.get(PODS, name) or {}).get("status") or {}
 

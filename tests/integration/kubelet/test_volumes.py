@@ -395,7 +395,8 @@ async def test_run_as_non_root_is_checked(machine: Machine) -> None:
         )
     )
     assert waiting["message"] == (
-        f'container has runAsNonRoot and image will run as root (pod: "nonroot_default({uid_of(pod)})", container: main)'
+        f'container has runAsNonRoot and image will run as root (pod: "nonroot_default({uid_of(pod)})", '
+        "container: main)"
     )
 
 
