@@ -21,7 +21,15 @@ from pybernetes.api import errors, field
 from pybernetes.api.meta import Object, name_of
 from pybernetes.api.resources import PODS
 from pybernetes.api.time import parse_time
-from pybernetes.apiserver.interfaces import ConnectHandler, HandlerKey, ObjectReader, RequestInfo
+from pybernetes.apiserver.authorization import access_denied
+from pybernetes.apiserver.interfaces import (
+    Attributes,
+    Authorizer,
+    ConnectHandler,
+    HandlerKey,
+    ObjectReader,
+    RequestInfo,
+)
 from pybernetes.apiserver.kubelets import (
     KubeletTransport,
     connection_failure,
@@ -36,9 +44,10 @@ from pybernetes.lib.tunnel import take_over
 class PodConnections:
     """The handlers of a pod's connecting subresources."""
 
-    def __init__(self, reader: ObjectReader, transport: KubeletTransport) -> None:
+    def __init__(self, reader: ObjectReader, transport: KubeletTransport, authorizer: Authorizer) -> None:
         self._reader = reader
         self._transport = transport
+        self._authorizer = authorizer
 
     def handlers(self) -> dict[HandlerKey, ConnectHandler]:
         return {
@@ -87,6 +96,7 @@ class PodConnections:
 
     async def portforward(self, info: RequestInfo, request: web.BaseRequest) -> web.StreamResponse:
         """Connects to ports of a pod: SPDY, WebSocket per port, or SPDY inside WebSocket (kubectl 1.31 and newer)."""
+        self._require_create(info)
         pod = self._pod(info)
         node = self._node(pod, info.name)
         _require_upgrade(request)
@@ -104,6 +114,7 @@ class PodConnections:
     async def _stream(
         self, info: RequestInfo, request: web.BaseRequest, what: str, command: Sequence[str]
     ) -> web.StreamResponse:
+        self._require_create(info)
         pod = self._pod(info)
         container = choose_container(pod, info.query.get("container", ""))
         node = self._node(pod, info.name)
@@ -116,6 +127,23 @@ class PodConnections:
             target,
             socket_factory=self._transport.socket_factory,
         )
+
+    def _require_create(self, info: RequestInfo) -> None:
+        """A WebSocket comes as a GET, but acts on the pod as a POST does, and needs the same right (since 1.35)."""
+        if info.verb != "get":
+            return
+        attributes = Attributes(
+            user=info.user,
+            verb="create",
+            namespace=info.namespace,
+            version="v1",
+            resource="pods",
+            subresource=info.subresource,
+            name=info.name,
+        )
+        decision = self._authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise access_denied(attributes, decision.reason)
 
     def _pod(self, info: RequestInfo) -> Object:
         pod = self._reader.get(PODS, info.namespace, info.name)

@@ -107,7 +107,7 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
         admission=plugins,
         object_handlers=object_handlers,
         connect_handlers={
-            **PodConnections(reader, transport).handlers(),
+            **PodConnections(reader, transport, authorizer).handlers(),
             **Proxies(reader, transport).handlers(),
         },
         openid_configuration=tokens.openid_configuration(),
