@@ -26,7 +26,8 @@ up: .make/packages .make/kubectl .make/venv  ## Start a two-node cluster and the
 down:  ## Remove the cluster without a trace
 	@if [ -x $(BIN)/p8s ]; then \
 	  if [ $$(id -u) = 0 ]; then $(BIN)/p8s down; \
-	  else sudo env $${KUBECONFIG:+KUBECONFIG="$$KUBECONFIG"} $${P8S_ROOT:+P8S_ROOT="$$P8S_ROOT"} $(abspath $(BIN))/p8s down; fi; \
+	  else sudo env $${KUBECONFIG:+KUBECONFIG="$$KUBECONFIG"} $${P8S_ROOT:+P8S_ROOT="$$P8S_ROOT"} \
+	    $${P8S_NAME:+P8S_NAME="$$P8S_NAME"} $(abspath $(BIN))/p8s down; fi; \
 	else echo "nothing is set up here"; fi
 
 test: .make/packages .make/test-packages .make/kubectl .make/venv-dev  ## Set everything up and run all tests

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pybernetes.cluster import credentials
 from pybernetes.cluster.layout import ClusterSpec, Layout
 from pybernetes.cluster.network import Addresses
+from pybernetes.cluster.resolver import node_resolv_conf
 
 
 def _p8s() -> list[str]:
@@ -50,6 +51,7 @@ class LocalCommands:
             f"--service-cidr={spec.service_cidr}",
             f"--cluster-dns={spec.cluster_dns}",
             f"--cluster-domain={spec.cluster_domain}",
+            f"--resolv-conf={node_resolv_conf()}",
         ]
         if spec.isolated:
             arguments.append("--isolated")

@@ -32,12 +32,19 @@ def _state(running: int, total: int) -> str:
 def list_command(output: str) -> None:
     """List the clusters on this machine."""
     from pybernetes.cli.console import table
+    from pybernetes.cluster.errors import ClusterError
     from pybernetes.cluster.layout import clusters
     from pybernetes.cluster.local import LocalCluster
 
-    found = []
+    found: list[dict[str, Any]] = []
     for layout in clusters():
-        spec = layout.read_spec()
+        try:
+            spec = layout.read_spec()
+        except ClusterError:
+            found.append(
+                {"name": layout.name, "nodes": "-", "state": "Damaged", "server": "-", "context": layout.context}
+            )
+            continue
         components = LocalCluster(layout).components()
         running = sum(c.process is not None for c in components)
         found.append(

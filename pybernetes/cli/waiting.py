@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import ssl
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from pybernetes.api import errors
 from pybernetes.api.resources import NODES
 from pybernetes.client.https import HTTPSClient
 from pybernetes.client.informer import Informer
+from pybernetes.cluster import processes
 from pybernetes.cluster.credentials import pki_directory
-from pybernetes.cluster.errors import NotReadyInTime
+from pybernetes.cluster.errors import NotReadyInTime, ProcessDied
 from pybernetes.cluster.layout import ClusterSpec, Layout
+from pybernetes.lib import logs
 
 T = TypeVar("T")
 
@@ -55,7 +58,10 @@ def is_ready(node: dict[str, Any]) -> bool:
 
 async def wait_for_nodes(layout: Layout, spec: ClusterSpec, *, timeout_seconds: float) -> None:
     """Returns when every node is Ready, as a watch tells, and its kubelet answers (a node whose agent died a moment
-    ago is Ready still). Raises `NotReadyInTime`, which names those that are not."""
+    ago is Ready still). Raises `NotReadyInTime`, which names those that are not, and `ProcessDied` as soon as the
+    server or an agent ends."""
+    # What the watch has to say while the server is still coming up is no news to whoever waits for it.
+    logs.configure("error")
     deadline = time.monotonic() + timeout_seconds
     wanted = set(spec.node_names)
     async with admin_client(layout, spec) as client:
@@ -68,11 +74,17 @@ async def wait_for_nodes(layout: Layout, spec: ClusterSpec, *, timeout_seconds: 
 
         nodes.add_handler(look)
         following = asyncio.create_task(nodes.run())
-        try:
-            await asyncio.wait_for(done.wait(), timeout_seconds)
+
+        async def serving() -> None:
+            await done.wait()
             await asyncio.gather(*(_kubelet_answers(client, name, deadline) for name in sorted(wanted)))
+
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await _unless_one_ends(layout, ["server", *spec.node_names], serving())
         except TimeoutError:
-            waiting = sorted(wanted - {n["metadata"]["name"] for n in nodes.cache if is_ready(n)})
+            # All are Ready where it was a kubelet that did not answer.
+            waiting = sorted(wanted - {n["metadata"]["name"] for n in nodes.cache if is_ready(n)}) or sorted(wanted)
             raise NotReadyInTime(
                 f"not Ready after {timeout_seconds:.0f} seconds: {', '.join(waiting)}",
                 hint=f"p8s logs{'' if layout.name == 'default' else f' --name {layout.name}'} {waiting[0]}"
@@ -81,6 +93,38 @@ async def wait_for_nodes(layout: Layout, spec: ClusterSpec, *, timeout_seconds: 
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+
+async def _unless_one_ends(layout: Layout, components: Sequence[str], work: Coroutine[Any, Any, None]) -> None:
+    """Does the work, and gives it up with `ProcessDied` when one of the components ends."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[str] = loop.create_future()
+
+    def has_ended(name: str) -> None:
+        if not ended.done():
+            ended.set_result(name)
+
+    working = asyncio.ensure_future(work)
+    with contextlib.ExitStack() as stack:
+        for name in components:
+            process = processes.read_pid_file(layout.pid_file(name))
+            fd = process.open() if process is not None else None
+            if fd is None:
+                has_ended(name)
+                continue
+            stack.callback(os.close, fd)
+            loop.add_reader(fd, has_ended, name)
+            stack.callback(loop.remove_reader, fd)
+        try:
+            first: set[asyncio.Future[Any]] = {working, ended}
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                log_file = layout.log_file(ended.result())
+                raise ProcessDied(ended.result(), str(log_file), processes.tail(log_file))
+            working.result()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
 
 
 async def _kubelet_answers(client: HTTPSClient, node: str, deadline: float) -> None:
@@ -95,18 +139,3 @@ async def _kubelet_answers(client: HTTPSClient, node: str, deadline: float) -> N
                 raise NotReadyInTime(f"the kubelet of {node} does not answer: {error.message}") from None
         await asyncio.sleep(pause)
         pause = min(pause * 2, 0.5)
-
-
-async def wait_for_server(layout: Layout, spec: ClusterSpec, *, timeout_seconds: float) -> None:
-    """For a server that was started by somebody else, whose readiness was told to them: asks until it answers."""
-    deadline = time.monotonic() + timeout_seconds
-    async with admin_client(layout, spec) as client:
-        pause = 0.02
-        while True:
-            with contextlib.suppress(errors.TransportError, errors.ServiceUnavailable):
-                await client.list(NODES, limit=1)
-                return
-            if time.monotonic() > deadline:
-                raise NotReadyInTime(f"the API server does not answer after {timeout_seconds:.0f} seconds")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 0.5)

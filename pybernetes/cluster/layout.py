@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from pybernetes.cluster.errors import BadArgument, UnknownCluster, UnknownNode
+from pybernetes.cluster.errors import BadArgument, ClusterError, UnknownCluster, UnknownNode
 
 DEFAULT_NAME = "default"
 MAX_NODES = 200
@@ -183,8 +183,15 @@ class Layout:
             stored = json.loads(self.spec_file.read_text())
         except FileNotFoundError:
             raise UnknownCluster(self.name, [layout.name for layout in clusters(self.roots)]) from None
+        except (OSError, ValueError) as error:
+            raise ClusterError(f"cannot read {self.spec_file}: {error}", hint=self._make_anew()) from error
         known = {f.name for f in fields(ClusterSpec)}
+        if not isinstance(stored, dict) or "name" not in stored:
+            raise ClusterError(f"{self.spec_file} describes no cluster", hint=self._make_anew())
         return ClusterSpec(**{k: v for k, v in stored.items() if k in known})
+
+    def _make_anew(self) -> str:
+        return f"remove the cluster with: p8s down --name {self.name}"
 
     def check_node(self, node: str) -> str:
         known = self.read_spec().node_names

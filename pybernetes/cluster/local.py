@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from pybernetes.cluster import cgroups, credentials, kubeconfig, mounts, network, processes, requirements, uplink
-from pybernetes.cluster.errors import ClusterDiffers
+from pybernetes.cluster.errors import ClusterDiffers, ClusterError
 from pybernetes.cluster.layout import MAX_NODES, ClusterSpec, Layout, clusters
 from pybernetes.cluster.lock import locked
 from pybernetes.cluster.network import Addresses
@@ -128,13 +128,16 @@ class LocalCluster:
             raise ClusterDiffers(f"a cluster has 1 to {MAX_NODES} nodes, not {wanted.nodes}")
         spec = plan_spec(layout.name, existing, wanted)
         if existing is None:
-            reserved = [c.read_spec().api_port for c in clusters(layout.roots)]
+            reserved = _ports_of(clusters(layout.roots))
             spec = replace(
                 spec,
                 api_port=requirements.choose_port(wanted.api_port, reserved),
                 uplink_subnet="" if spec.isolated else uplink.find_subnet(layout.name),
             )
         elif processes.read_pid_file(layout.pid_file("server")) is None:
+            if wanted.api_port is None and not requirements.port_is_free("127.0.0.1", spec.api_port):
+                # Somebody took the port while the server was down; nobody asked for this very one.
+                spec = replace(spec, api_port=requirements.choose_port(None, ()))
             requirements.choose_port(spec.api_port, ())
         if spec != existing:
             layout.write_spec(spec)
@@ -256,6 +259,15 @@ class LocalCluster:
 
     def addresses(self) -> Addresses:
         return Addresses.of(self.layout.read_spec())
+
+
+def _ports_of(layouts: Iterable[Layout]) -> list[int]:
+    """The API servers' ports; a cluster whose specification is damaged has none to keep."""
+    ports = []
+    for layout in layouts:
+        with contextlib.suppress(ClusterError):
+            ports.append(layout.read_spec().api_port)
+    return ports
 
 
 def _nodes(count: int) -> str:

@@ -27,6 +27,7 @@ from pybernetes.cluster.errors import NotReadyInTime, ProcessDied
 _LAUNCHER = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 71; shift; done; shift; exec "$@"'
 
 _TAIL_LINES = 15
+_LOG_LIMIT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,9 @@ def start(
     directories = cgroups.create(cgroup)
     log_file.parent.mkdir(parents=True, exist_ok=True)
     pid_file.parent.mkdir(parents=True, exist_ok=True)
+    # Between starts a log grows as it must; one earlier log is kept.
+    if log_file.exists() and log_file.stat().st_size > _LOG_LIMIT_BYTES:
+        log_file.replace(log_file.with_suffix(".log.1"))
     program = list(arguments)
     if namespace:
         # Not `ip netns exec`: it mounts a fresh /sys, and the cgroups are gone from sight.

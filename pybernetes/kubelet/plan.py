@@ -44,7 +44,7 @@ class Kill:
     name: str
     message: str
     reason: str
-    """``LivenessProbe``, ``StartupProbe``, ``ContainerChanged`` or ``Unknown``."""
+    """``LivenessProbe``, ``StartupProbe``, ``ContainerChanged``, ``SandboxChanged`` or ``Unknown``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,13 @@ def compute(
         return _without_sandbox(pod, observed, backoffs, now)
     sandbox = observed.sandbox
     assert sandbox is not None
+    strays = [c for c in observed.running() if c.sandbox_id != sandbox.id]
+    if strays:
+        # Their sandbox was replaced under them; what is started now must not run beside them.
+        return Plan(
+            sandbox_id=sandbox.id,
+            kills=tuple(Kill(c.id, c.name, f"Stopping container {c.name}", "SandboxChanged") for c in strays),
+        )
     draft = _Draft()
     for container in spec.ephemeral_containers(pod):
         if observed.latest(container["name"]) is None:
