@@ -10,7 +10,12 @@ from tests.support.waiting import eventually
 
 
 def deployment(
-    name: str, replicas: int, pod_labels: dict[str, str], selector: dict[str, str], container: dict[str, Any], **meta: Any
+    name: str,
+    replicas: int,
+    pod_labels: dict[str, str],
+    selector: dict[str, str],
+    container: dict[str, Any],
+    **meta: Any,
 ) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
