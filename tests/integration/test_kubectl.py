@@ -87,8 +87,12 @@ def test_logs(k: Cluster, ns: str) -> None:
         "for i in 1 2 3; do echo line $i; done; echo oops >&2; while ! test -e /tmp/go; do sleep 0.1; done; echo end"
     )
     k.apply(pod("p", container("main", "sh", "-c", script), restartPolicy="Never"), namespace=ns)
-    eventually(lambda: "oops" in k.kubectl("-n", ns, "logs", "p"))
-    assert k.kubectl("-n", ns, "logs", "p", "--tail=2").splitlines()[-1] == "oops"
+    eventually(lambda: len(k.kubectl("-n", ns, "logs", "p").splitlines()) == 4)
+    whole = k.kubectl("-n", ns, "logs", "p").splitlines()
+    # The two streams are two pipes: only the order within each is certain.
+    assert sorted(whole) == ["line 1", "line 2", "line 3", "oops"]
+    assert [line for line in whole if line != "oops"] == ["line 1", "line 2", "line 3"]
+    assert k.kubectl("-n", ns, "logs", "p", "--tail=2").splitlines() == whole[-2:]
     stamped = k.kubectl("-n", ns, "logs", "p", "--timestamps", "--tail=1")
     assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00) ", stamped)
     with subprocess.Popen(
@@ -261,9 +265,10 @@ def test_run_expose_create(k: Cluster, ns: str) -> None:
     assert k.kubectl("-n", ns, "run", "r", "--image=busybox:1", "--", "sleep", "60") == "pod/r created\n"
     out = k.kubectl(
         "-n", ns, "run", "once", "--image=busybox:1", "--restart=Never", "--rm", "-i", "--quiet",
-        "--", "echo", "from inside", stdin="",
+        "--", "sh", "-c", "read line; echo from inside $line", stdin="hello\n",
     )  # fmt: skip
-    assert "from inside" in out
+    # It reads first: what a container says before anybody is attached is for its log alone.
+    assert "from inside hello" in out
     k.kubectl("-n", ns, "create", "deployment", "d", "--image=web:1", "--replicas=2", "--port=8080")
     k.kubectl("-n", ns, "expose", "deployment", "d", "--port=80", "--target-port=8080", "--type=NodePort")
     k.rollout(ns, "deploy/d")
