@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
-import grpc.aio
 import pytest
-from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from pybernetes.api.meta import Object, uid_of
-from pybernetes.kubelet.cri import grpc_health
-from tests.integration.kubelet.conftest import NODE_IP, Machine
+from tests.integration.kubelet.conftest import Machine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -128,42 +122,6 @@ async def test_a_failed_startup_restarts(machine: Machine) -> None:
     )
     await machine.until(lambda: machine.container("nostart").get("restartCount", 0) == 1)
     assert machine.events("nostart", "Killing")[0] == "Container main failed startup probe, will be restarted"
-
-
-@asynccontextmanager
-async def health(answers: dict[str, int]) -> AsyncIterator[int]:
-    """A server of the health protocol on the node's address; yields its port."""
-
-    async def check(request: StringValue, context: Any) -> Int32Value:
-        if request.value not in answers:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-        return Int32Value(value=answers[request.value])
-
-    handler = grpc.unary_unary_rpc_method_handler(
-        check, request_deserializer=StringValue.FromString, response_serializer=Int32Value.SerializeToString
-    )
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler})])
-    port = server.add_insecure_port(f"{NODE_IP}:0")
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(0)
-
-
-async def test_grpc_health(machine: Machine) -> None:
-    async with health({"": 1, "down": 2}) as port:
-        assert await grpc_health.check(NODE_IP, port, "", 2.0) is None
-        assert await grpc_health.check(NODE_IP, port, "down", 2.0) == 'service unhealthy (responded with "NOT_SERVING")'
-        assert await grpc_health.check(NODE_IP, port, "what", 2.0) == (
-            "error: health rpc probe failed: rpc error: code = NotFound desc = unknown service"
-        )
-        await machine.pod("grpc", {**probe("readiness", grpc={"port": port})}, hostNetwork=True)
-        await machine.running("grpc")
-    refused = await grpc_health.check(NODE_IP, port, "", 0.3)
-    assert refused == (f'timeout: failed to connect service "{NODE_IP}:{port}" within 0.3s: context deadline exceeded')
-    await machine.until(lambda: machine.conditions("grpc")["Ready"][0] == "False")
 
 
 async def test_a_restarted_kubelet_does_not_unready_pods(machine: Machine) -> None:
