@@ -174,10 +174,13 @@ def test_up_interrupted_then_down_is_clean(output_lines: int) -> None:
         env=cluster.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    said = "".join(process.stdout.readline() for _ in range(output_lines))
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
+    try:
+        said = "".join(process.stdout.readline() for _ in range(output_lines))
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        cluster.down()
     assert process.returncode not in (0, None), said + rest
     assert "Traceback" not in said + rest
-    cluster.down()
     assert traces_of(cluster) == []
