@@ -134,9 +134,9 @@ async def work(options: AgentOptions) -> None:
                 def start(name: str, work: Any) -> None:
                     group.create_task(part(name, work), name=name)
 
-                start("service-proxy", _service_proxy(options, informers).run())
-                start("dns", _dns(options, informers).run())
-                start("routes", NodeRoutes(informers.for_(NODES), own_node=options.node_name).run())
+                start("service-proxy", _service_proxy(options, informers).run)
+                start("dns", _dns(options, informers).run)
+                start("routes", NodeRoutes(informers.for_(NODES), own_node=options.node_name).run)
                 await supervisor.start()
                 runtime = CRIRuntime(str(supervisor.socket_path))
                 kubelet = Kubelet(
@@ -145,10 +145,10 @@ async def work(options: AgentOptions) -> None:
                     runtime,
                     on_pod_cidrs=lambda cidrs: _configure_pod_network(options, cidrs),
                 )
-                start("containerd", supervisor.run())
+                start("containerd", supervisor.run)
                 await _server_serves(network_client)
                 informers.start()
-                start("kubelet", kubelet.run())
+                start("kubelet", kubelet.run)
                 notify_ready()
         finally:
             await informers.stop()

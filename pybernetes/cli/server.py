@@ -171,18 +171,18 @@ async def _work(
             def start(name: str, work: Any) -> None:
                 group.create_task(part(name, work), name=name)
 
-            start("controllers", controllers.run())
-            start("scheduler", Scheduler(api.client_for(SCHEDULER_USER)).run())
-            start("kubernetes-service", KubernetesService(client, api.reader, config, SystemClock()).run())
+            start("controllers", controllers.run)
+            start("scheduler", Scheduler(api.client_for(SCHEDULER_USER)).run)
+            start("kubernetes-service", KubernetesService(client, api.reader, config, SystemClock()).run)
             if namespace is not None:
-                start("routes", NodeRoutes(informers.for_(NODES), namespace=namespace).run())
+                start("routes", NodeRoutes(informers.for_(NODES), namespace=namespace).run)
                 if options.publish_node_ports:
                     recorder = EventRecorder(client, "node-ports")
                     publisher = NodePortPublisher(
                         informers.for_(SERVICES), informers.for_(NODES), namespace, recorder, host=options.bind_address
                     )
-                    start("events", recorder.run())
-                    start("node-ports", publisher.run())
+                    start("events", recorder.run)
+                    start("node-ports", publisher.run)
             informers.start()
             await controllers.synced()
             notify_ready()

@@ -25,10 +25,11 @@ class PartEnded(Exception):
     """A part that works until it is cancelled ended by itself."""
 
 
-async def part(name: str, work: Awaitable[Any]) -> None:
+async def part(name: str, work: Callable[[], Awaitable[Any]]) -> None:
     """Runs one part of a component; to be a task of the component's group. Raises `PartEnded` where it ends."""
     try:
-        await work
+        # Called here and not by the caller: a task that is cancelled before its first step leaves nothing unawaited.
+        await work()
     except asyncio.CancelledError:
         raise
     except Exception as error:

@@ -9,6 +9,7 @@ the same binaries report to systemd. Nothing here polls: ends are seen through p
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -121,13 +122,30 @@ def start(
 
 
 def tail(log_file: Path, lines: int = _TAIL_LINES) -> str:
-    """The last lines of a log, from at most its last 64 KiB."""
+    """The end of a log for people: its last lines, from at most its last 64 KiB, without tracebacks; of a component's
+    own lines, which are JSON, the errors where there are any."""
     try:
         with log_file.open("rb") as log:
             log.seek(max(0, log_file.stat().st_size - 65536))
-            return b"\n".join(log.read().splitlines()[-lines:]).decode(errors="replace")
+            found = [_readable(line) for line in log.read().decode(errors="replace").splitlines()]
     except FileNotFoundError:
         return ""
+    errors = [text for level, text in found if level == "error"]
+    return "\n".join((errors or [text for _, text in found])[-lines:])
+
+
+def _readable(line: str) -> tuple[str, str]:
+    """(level, text) of a log line; the level is empty for one that no component wrote."""
+    try:
+        entry = json.loads(line)
+        level, event = str(entry.pop("level")), str(entry.pop("event"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", line
+    for left_out in ("timestamp", "exception", "stack"):
+        entry.pop(left_out, None)
+    error = entry.pop("error", "")
+    rest = " ".join(f"{key}={value}" for key, value in entry.items())
+    return level, ": ".join(filter(None, (event, str(error)))) + (f" ({rest})" if rest else "")
 
 
 class ReadySocket:

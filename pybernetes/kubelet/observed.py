@@ -9,10 +9,10 @@ no harm.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
@@ -38,8 +38,6 @@ _SETTLE_TRIES = 12
 _TERMINATION_MESSAGE_BYTES = 4096
 _LOG_MESSAGE_BYTES = 2048
 _LOG_MESSAGE_LINES = 80
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +210,19 @@ class RuntimeView:
         for id_, uid in known:
             if id_ not in seen and (only is None or uid == only):
                 self._drop(id_)
-        await self._all(self.refresh_sandbox(s.id) for s in sandboxes if _uid(s.labels))
-        await self._all(self.refresh_container(c.id, c.sandbox_id) for c in containers if _uid(c.labels))
+        await self._all([partial(self.refresh_sandbox, s.id) for s in sandboxes if _uid(s.labels)])
+        await self._all([partial(self.refresh_container, c.id, c.sandbox_id) for c in containers if _uid(c.labels)])
 
-    async def _all(self, reads: Iterable[Awaitable[R]]) -> None:
-        async def one(read: Awaitable[R]) -> None:
+    async def _all(self, reads: Sequence[Callable[[], Awaitable[object]]]) -> None:
+        """Makes the reads, a few at a time, and every one of them; then raises the first failure."""
+
+        async def one(read: Callable[[], Awaitable[object]]) -> None:
             async with self._reads:
-                await read
+                await read()
 
-        await asyncio.gather(*(one(read) for read in reads))
+        for result in await asyncio.gather(*(one(read) for read in reads), return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     # -- noting it -------------------------------------------------------------------------------------------------
 

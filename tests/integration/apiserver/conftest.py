@@ -98,7 +98,9 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> ClusterPKI:
 
 
 @asynccontextmanager
-async def running(pki: ClusterPKI, directory: Path, store: Store | None = None, **config: Any) -> AsyncIterator[Server]:
+async def running(
+    pki: ClusterPKI, directory: Path, store: Store | None = None, *, socket_factory: Any = None, **config: Any
+) -> AsyncIterator[Server]:
     """A server on a free port of loopback. The store is closed only if it was made here."""
     own_store = store is None
     store = store or MemoryStore()
@@ -106,7 +108,7 @@ async def running(pki: ClusterPKI, directory: Path, store: Store | None = None, 
     port = sock.getsockname()[1]
 
     def security(reader: Any, client_for: Any) -> Security:
-        return build_security(SecurityConfig(pki), reader, client_for)
+        return build_security(SecurityConfig(pki, socket_factory), reader, client_for)
 
     api = APIServer(
         APIServerConfig(

@@ -34,10 +34,10 @@ async def ends():
 
 async def component(second):
     async with asyncio.TaskGroup() as group:
-        group.create_task(part("first", forever()))
+        group.create_task(part("first", forever))
         if second is not None:
             await asyncio.sleep(0)
-            group.create_task(part("second", second()))
+            group.create_task(part("second", second))
 
 second = {"none": None, "fails": fails, "ends": ends, "stubborn": stubborn}[sys.argv[1]]
 sys.exit(run("component", lambda: component(second)))
