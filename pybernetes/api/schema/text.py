@@ -284,6 +284,8 @@ def parse_yaml(body: bytes, *, find_duplicates: bool = False) -> Body:
     try:
         value = reader.document()
     except yaml.MarkedYAMLError as e:
+        if "nesting depth" in str(e.problem):  # newer libyaml has a bound of its own, lower than ours
+            raise TextError("yaml: exceeded max depth") from None
         mark = e.problem_mark or e.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
         raise TextError(f"yaml: {where}{e.problem or e.context}") from None
