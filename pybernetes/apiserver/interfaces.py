@@ -124,10 +124,21 @@ class AdmissionRequest:
 
 
 class AdmissionPlugin(Protocol):
-    """One plugin. Both raise `Forbidden` (or another ApiError) to refuse; a plugin with nothing to do in a phase
-    returns at once."""
+    """One plugin. `mutate` and `validate` raise `Forbidden` (or another ApiError) to refuse."""
 
     name: str
+    mutates: bool
+    """Whether `mutate` ever does anything."""
+    validates: bool
+
+    def handles(self, operation: AdmissionOperation, resource: Resource, subresource: str) -> bool:
+        """Whether the plugin may have anything to do for such requests. Asked once and remembered, until the plugin
+        calls what `listen` gave it."""
+        ...
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """`changed` is to be called whenever an answer of `handles` is another than before."""
+        ...
 
     async def mutate(self, request: AdmissionRequest) -> None: ...
     async def validate(self, request: AdmissionRequest) -> None: ...

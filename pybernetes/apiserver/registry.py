@@ -21,6 +21,7 @@ from pybernetes.api.patch.apply import track_update
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema.nodes import type_of
 from pybernetes.apiserver import conversion
+from pybernetes.apiserver.admission.chain import NO_STEPS, AdmissionChain, Steps
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.identity import Identities
 from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionPlugin, AdmissionRequest, RequestInfo
@@ -101,7 +102,7 @@ class Registry:
         self.storage = storage
         self.kinds = kinds
         self.clock = clock
-        self._admission = tuple(admission)
+        self.admission = AdmissionChain(admission)
         self._identities = Identities(clock)
         self._hooks = dict(hooks or {})
 
@@ -130,30 +131,42 @@ class Registry:
         strategy = self.kinds.strategy(resource)
         meta = obj.setdefault("metadata", {})
         self._match_namespace(info, resource, meta)
+        request, steps = await self._mutated(info, resource, obj)
+        # Only now: what names itself, or is named by a webhook, has no name generated.
         prefix = "" if meta.get("name") else meta.get("generateName") or ""
         for attempt in range(1, _GENERATED_NAME_TRIES + 1):
             # A generated name may be taken: the next try starts from the same object.
-            draft = clone(obj) if prefix and attempt < _GENERATED_NAME_TRIES else obj
-            entry = await self._create_once(info, resource, strategy, draft, prefix)
+            request.object = clone(obj) if prefix and attempt < _GENERATED_NAME_TRIES else obj
+            entry = await self._create_once(info, resource, strategy, request, steps, prefix)
             if entry is not None:
                 return entry
-            name = draft["metadata"]["name"]
             if not prefix:
-                raise errors.already_exists(resource.group, resource.plural, name)
-        error = errors.already_exists(resource.group, resource.plural, name)
+                raise errors.already_exists(resource.group, resource.plural, request.name)
+        error = errors.already_exists(resource.group, resource.plural, request.name)
         error.details = {**(error.details or {}), "retryAfterSeconds": 1}
         error.message += ", the server was not able to generate a unique name for the object"
         raise error
+
+    async def _mutated(self, info: RequestInfo, resource: Resource, obj: Object) -> tuple[AdmissionRequest, Steps]:
+        """Runs the mutating phase on an object to be created, which has no generated name and no uid yet."""
+        steps = self.admission.steps("CREATE", resource, info.subresource)
+        request = self._admission_request("CREATE", info, resource, obj, None)
+        for mutate in steps.mutators:
+            await mutate(request)
+        return request, steps
 
     async def _create_once(
         self,
         info: RequestInfo,
         resource: Resource,
         strategy: Strategy,
-        obj: Object,
+        request: AdmissionRequest,
+        steps: Steps,
         prefix: str,
         applied: bool = False,
     ) -> Entry | None:
+        obj = request.object
+        assert obj is not None
         meta = obj["metadata"]
         if meta.get("resourceVersion") not in (None, "", "0"):
             raise ServerError("resourceVersion should not be set on objects to be created")
@@ -165,18 +178,17 @@ class Registry:
             meta["name"] = generated_name(prefix)
         meta["uid"] = self._identities.uid()
         meta["creationTimestamp"] = self._identities.now()
-        request = self._admission_request("CREATE", info, resource, obj, None)
-        await self.mutate(request)
+        request.name = name = meta.get("name") or ""
         strategy.prepare_for_create(obj)
         if strategy.has_generation:
             meta["generation"] = 1
         faults: list[FieldError] = [*meta_rules.validate_object_meta(obj, resource, strategy)]
         faults += strategy.validate_create(obj)
-        name = meta.get("name") or ""
         if faults:
             raise errors.invalid(resource.group, resource.kind, name, faults)
         info.warnings += strategy.warnings(obj, None)
-        await self.validate(request)
+        for validate in steps.validators:
+            await validate(request)
         reservation = self._begin(info, resource, obj, None)
         try:
             return await self.storage.write(
@@ -235,7 +247,8 @@ class Registry:
                 obj = await transform(None)
                 obj["metadata"].pop("resourceVersion", None)
                 self._match_namespace(info, resource, obj["metadata"])
-                created = await self._create_once(info, resource, strategy, obj, "", applied)
+                request, steps = await self._mutated(info, resource, obj)
+                created = await self._create_once(info, resource, strategy, request, steps, "", applied)
                 if created is not None:
                     return created, True
                 continue
@@ -272,9 +285,10 @@ class Registry:
         if not tracked and not applied:
             # Who manages what is noted from the first server-side apply on: see docs/decisions/field-managers.md.
             meta.pop("managedFields", None)
+        steps = self.admission.steps("UPDATE", resource, info.subresource) if admit else NO_STEPS
         request = self._admission_request("UPDATE", info, resource, obj, old)
-        if admit:
-            await self.mutate(request)
+        for mutate in steps.mutators:
+            await mutate(request)
         if info.subresource == "status":
             strategy.prepare_for_status_update(obj, old)
         else:
@@ -289,8 +303,8 @@ class Registry:
         if faults:
             raise errors.invalid(resource.group, resource.kind, info.name, faults)
         info.warnings += strategy.warnings(obj, old)
-        if admit:
-            await self.validate(request)
+        for validate in steps.validators:
+            await validate(request)
         if tracked:
             obj = track_update(
                 old,
@@ -361,22 +375,18 @@ class Registry:
             info.warnings,
         )  # fmt: skip
 
-    async def mutate(self, request: AdmissionRequest) -> None:
-        for plugin in self._admission:
-            await plugin.mutate(request)
-
-    async def validate(self, request: AdmissionRequest) -> None:
-        for plugin in self._admission:
-            await plugin.validate(request)
-
     async def admit(
         self, operation: AdmissionOperation, info: RequestInfo, obj: Object | None, old: Object | None
     ) -> None:
         """Both phases, for what stores no object of its own: deletions, connections, reviews."""
         assert info.resource is not None
-        request = self._admission_request(operation, info, conversion.storage_resource(info.resource), obj, old)
-        await self.mutate(request)
-        await self.validate(request)
+        resource = conversion.storage_resource(info.resource)
+        steps = self.admission.steps(operation, resource, info.subresource)
+        request = self._admission_request(operation, info, resource, obj, old)
+        for mutate in steps.mutators:
+            await mutate(request)
+        for validate in steps.validators:
+            await validate(request)
 
 
 def manager_of(info: RequestInfo) -> str:

@@ -37,6 +37,8 @@ class CertificateApproval(Plugin):
     """Approving or denying needs the right to approve for the signer."""
 
     name = "CertificateApproval"
+    operations = ("UPDATE",)
+    resources = (("certificatesigningrequests", "approval"),)
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
@@ -53,6 +55,8 @@ class CertificateSigning(Plugin):
     """Issuing a certificate, or declaring failure, needs the right to sign for the signer."""
 
     name = "CertificateSigning"
+    operations = ("UPDATE",)
+    resources = (("certificatesigningrequests", "status"),)
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
@@ -74,6 +78,8 @@ class CertificateSubjectRestriction(Plugin):
     """Nobody becomes system:masters through a signing request."""
 
     name = "CertificateSubjectRestriction"
+    operations = ("CREATE",)
+    resources = (("certificatesigningrequests", ""),)
 
     async def validate(self, request: AdmissionRequest) -> None:
         csr = request.object

@@ -17,6 +17,8 @@ _TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 class DefaultTolerationSeconds(Plugin):
     name = "DefaultTolerationSeconds"
+    operations = ("CREATE", "UPDATE")
+    resources = (("pods", ""),)
 
     async def mutate(self, request: AdmissionRequest) -> None:
         pod = request.object

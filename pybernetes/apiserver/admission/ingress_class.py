@@ -17,6 +17,8 @@ _DEFAULT_CLASS = ("ingressclass.kubernetes.io/is-default-class",)
 
 class DefaultIngressClass(Plugin):
     name = "DefaultIngressClass"
+    operations = ("CREATE",)
+    resources = (("ingresses", ""),)
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader

@@ -11,7 +11,7 @@ from pybernetes.api.meta import Object, is_deleting
 from pybernetes.api.pod_resources import pod_limits, pod_requests
 from pybernetes.api.quantity import Quantity, QuantityError, parse
 from pybernetes.api.resources import LIMITRANGES, PERSISTENTVOLUMECLAIMS, PODS
-from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse, refuse_early
+from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse
 from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
 
 _ANNOTATION = "kubernetes.io/limit-ranger"
@@ -21,6 +21,8 @@ class LimitRanger(Plugin):
     """Fills in defaults while mutating, checks minima, maxima and ratios while validating."""
 
     name = "LimitRanger"
+    operations = ("CREATE", "UPDATE")
+    resources = (("pods", ""), ("pods", "resize"), ("persistentvolumeclaims", ""))
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
@@ -32,7 +34,7 @@ class LimitRanger(Plugin):
             for limit_range in self._limit_ranges(request.namespace):
                 default_pod(request.object, limit_range)
         except QuantityError as error:
-            raise refuse_early(request, str(error)) from error
+            raise refuse(request, str(error)) from error
 
     async def validate(self, request: AdmissionRequest) -> None:
         obj = request.object

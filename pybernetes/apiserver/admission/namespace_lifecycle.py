@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pybernetes.api import errors
 from pybernetes.api.meta import Object, is_deleting
-from pybernetes.api.resources import NAMESPACES
-from pybernetes.apiserver.admission.plugin import Plugin, refuse_early
-from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
+from pybernetes.api.resources import NAMESPACES, Resource
+from pybernetes.apiserver.admission.plugin import Plugin, refuse
+from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionRequest, ObjectReader
 from pybernetes.client.interface import Client
 
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
@@ -29,25 +29,25 @@ class NamespaceLifecycle(Plugin):
         self._reader = reader
         self._client = client
 
-    async def mutate(self, request: AdmissionRequest) -> None:
-        is_namespace = request.resource is NAMESPACES or (
-            request.resource.plural == "namespaces" and not request.resource.group
-        )
-        if is_namespace:
-            if request.operation == "DELETE" and request.name in IMMORTAL:
-                raise errors.forbidden("", "namespaces", request.name, "this namespace may not be deleted")
-            return
-        if not request.namespace or request.operation == "DELETE":
-            return
+    def handles(self, operation: AdmissionOperation, resource: Resource, subresource: str) -> bool:
+        if resource.storage_id == NAMESPACES.storage_id:
+            return operation == "DELETE"
         # Telling whether a namespace is there would leak it to who may only ask what he may do.
-        if request.resource.plural == "localsubjectaccessreviews":
+        return (
+            operation in ("CREATE", "UPDATE") and resource.namespaced and resource.plural != "localsubjectaccessreviews"
+        )
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        if request.operation == "DELETE":
+            if request.name in IMMORTAL:
+                raise errors.forbidden("", "namespaces", request.name, "this namespace may not be deleted")
             return
         namespace: Object | None = self._reader.get(NAMESPACES, "", request.namespace)
         if namespace is None:
             namespace = await self._client.get(NAMESPACES, request.namespace)
         if request.operation != "CREATE" or not _is_terminating(namespace):
             return
-        refusal = refuse_early(
+        refusal = refuse(
             request,
             f"unable to create new content in namespace {request.namespace} because it is being terminated",
         )

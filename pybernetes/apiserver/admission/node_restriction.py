@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 
 from pybernetes.api import errors
 from pybernetes.api.meta import Object, annotations_of, clone, labels_of, metadata, name_of, uid_of
-from pybernetes.api.resources import NODES, PODS
+from pybernetes.api.resources import NODES, PODS, Resource
 from pybernetes.apiserver.admission.plugin import Plugin, refuse
-from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
+from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionRequest, ObjectReader
 from pybernetes.apiserver.node_authorizer import (
     MIRROR_POD,
     NODE_LEASE_NAMESPACE,
@@ -45,6 +45,7 @@ _KUBELET_NAMESPACES = ("kubelet.kubernetes.io", "node.kubernetes.io")
 
 class NodeRestriction(Plugin):
     name = "NodeRestriction"
+    operations = ("CREATE", "UPDATE", "DELETE")
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
@@ -58,17 +59,16 @@ class NodeRestriction(Plugin):
             ("resource.k8s.io", "resourceslices"): self._slice,
         }
 
+    def handles(self, operation: AdmissionOperation, resource: Resource, subresource: str) -> bool:
+        return operation in self.operations and (resource.group, resource.plural) in self._judges
+
     async def mutate(self, request: AdmissionRequest) -> None:
-        if request.operation == "CONNECT":
-            return
         node = node_name_of(request.user)
         if node is None:
             return
         if not node:
             raise refuse(request, f'could not determine node from user "{request.user.name}"')
-        judge = self._judges.get((request.resource.group, request.resource.plural))
-        if judge is not None:
-            judge(node, request)
+        self._judges[(request.resource.group, request.resource.plural)](node, request)
 
     def _pod(self, node: str, request: AdmissionRequest) -> None:
         match request.subresource:

@@ -84,6 +84,13 @@ def policy_of(labels: Mapping[str, str], mode: str) -> tuple[Policy, list[field.
 
 class PodSecurity(Plugin):
     name = "PodSecurity"
+    operations = ("CREATE", "UPDATE")
+    resources = (
+        ("namespaces", ""),
+        ("pods", ""),
+        ("pods", "ephemeralcontainers"),
+        *((plural, "") for _, plural in _TEMPLATES),
+    )
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader

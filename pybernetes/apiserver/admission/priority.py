@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pybernetes.api.meta import Object, name_of
 from pybernetes.api.resources import PODS, PRIORITYCLASSES
-from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse, refuse_early
+from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse
 from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
 
 _DEFAULT_POLICY = "PreemptLowerPriority"
@@ -15,6 +15,8 @@ _DEFAULT_POLICY = "PreemptLowerPriority"
 
 class Priority(Plugin):
     name = "Priority"
+    operations = ("CREATE", "UPDATE")
+    resources = (("pods", ""), ("priorityclasses", ""))
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
@@ -38,7 +40,7 @@ class Priority(Plugin):
         if name:
             chosen = self._reader.get(PRIORITYCLASSES, "", name)
             if chosen is None:
-                raise refuse_early(request, f"no PriorityClass with name {name} was found")
+                raise refuse(request, f"no PriorityClass with name {name} was found")
         else:
             chosen = self._default_class()
             if chosen is not None:
@@ -46,13 +48,13 @@ class Priority(Plugin):
         value = int((chosen or {}).get("value") or 0)
         policy = (chosen or {}).get("preemptionPolicy") or _DEFAULT_POLICY
         if spec.get("priority") is not None and spec["priority"] != value:
-            raise refuse_early(
+            raise refuse(
                 request,
                 f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority "
                 f"admission controller computed {value} from the given PriorityClass name",
             )
         if spec.get("preemptionPolicy") and spec["preemptionPolicy"] != policy:
-            raise refuse_early(
+            raise refuse(
                 request,
                 f"the string value of PreemptionPolicy ({spec['preemptionPolicy']}) must not be provided in pod spec; "
                 f"priority admission controller computed {policy} from the given PriorityClass name",

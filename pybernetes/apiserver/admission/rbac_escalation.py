@@ -27,6 +27,8 @@ class RBACEscalation(Plugin):
     """Judges writes of roles and bindings."""
 
     name = "RBACEscalation"
+    operations = ("CREATE", "UPDATE")
+    resources = (("roles", ""), ("clusterroles", ""), ("rolebindings", ""), ("clusterrolebindings", ""))
 
     def __init__(self, rbac: RBACAuthorizer, authorizer: Authorizer) -> None:
         self._rbac = rbac

@@ -25,9 +25,10 @@ from pybernetes.api.resources import (
     PODS,
     RESOURCEQUOTAS,
     SERVICES,
+    Resource,
 )
 from pybernetes.apiserver.admission.plugin import Plugin, refuse
-from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
+from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionRequest, ObjectReader
 from pybernetes.client.interface import Client
 from pybernetes.lib.clock import Clock
 
@@ -42,6 +43,17 @@ _UPDATES_COUNT = (SERVICES, PERSISTENTVOLUMECLAIMS)
 class ResourceQuota(Plugin):
     name = "ResourceQuota"
 
+    def handles(self, operation: AdmissionOperation, resource: Resource, subresource: str) -> bool:
+        if not resource.namespaced:
+            return False
+        if operation == "CREATE":
+            return not subresource and resource not in _UNCHARGED
+        if operation != "UPDATE":
+            return False
+        if subresource == "resize":
+            return resource == PODS
+        return not subresource and resource in _UPDATES_COUNT
+
     def __init__(self, reader: ObjectReader, client: Client, clock: Clock) -> None:
         self._reader = reader
         self._client = client
@@ -51,11 +63,7 @@ class ResourceQuota(Plugin):
         self._written: dict[tuple[str, str], Object] = {}
 
     async def validate(self, request: AdmissionRequest) -> None:
-        if request.object is None or not request.namespace:
-            return
-        if not self._is_charged(request):
-            return
-        if not self._reader.list(RESOURCEQUOTAS, request.namespace):
+        if request.object is None or not self._reader.list(RESOURCEQUOTAS, request.namespace):
             return
         lock, waiting = self._locks.get(request.namespace, (asyncio.Lock(), 0))
         self._locks[request.namespace] = (lock, waiting + 1)
@@ -68,16 +76,6 @@ class ResourceQuota(Plugin):
                 del self._locks[request.namespace]
             else:
                 self._locks[request.namespace] = (lock, waiting - 1)
-
-    @staticmethod
-    def _is_charged(request: AdmissionRequest) -> bool:
-        if request.operation == "CREATE":
-            return not request.subresource and request.resource not in _UNCHARGED
-        if request.operation != "UPDATE":
-            return False
-        if request.subresource == "resize":
-            return request.resource == PODS
-        return not request.subresource and request.resource in _UPDATES_COUNT
 
     async def _charge(self, request: AdmissionRequest) -> None:
         fresh = False

@@ -8,12 +8,14 @@ from __future__ import annotations
 from pybernetes.api.meta import Object, clone
 from pybernetes.api.quantity import QuantityError, parse
 from pybernetes.api.resources import PODS, RUNTIMECLASSES
-from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse, refuse_early
+from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse
 from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
 
 
 class RuntimeClass(Plugin):
     name = "RuntimeClass"
+    operations = ("CREATE",)
+    resources = (("pods", ""),)
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
@@ -29,9 +31,7 @@ class RuntimeClass(Plugin):
         overhead = (class_.get("overhead") or {}).get("podFixed")
         if overhead:
             if spec.get("overhead") and not _same(spec["overhead"], overhead):
-                raise refuse_early(
-                    request, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"
-                )
+                raise refuse(request, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
             spec["overhead"] = dict(overhead)
         self._schedule(request, spec, class_.get("scheduling") or {})
 
@@ -53,7 +53,7 @@ class RuntimeClass(Plugin):
             return None
         class_ = self._reader.get(RUNTIMECLASSES, "", name)
         if class_ is None:
-            raise refuse_early(request, f'pod rejected: RuntimeClass "{name}" not found')
+            raise refuse(request, f'pod rejected: RuntimeClass "{name}" not found')
         return class_
 
     @staticmethod
@@ -63,7 +63,7 @@ class RuntimeClass(Plugin):
             own = spec.get("nodeSelector") or {}
             for key, value in selector.items():
                 if key in own and own[key] != value:
-                    raise refuse_early(
+                    raise refuse(
                         request,
                         f"conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; "
                         f"pod.spec.nodeSelector[{key}] = {own[key]}",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from pybernetes.api.meta import Object, annotations_of, clone, name_of, namespace_of
 from pybernetes.api.resources import PODS, SERVICEACCOUNTS
-from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse, refuse_early
+from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse
 from pybernetes.apiserver.interfaces import AdmissionRequest, ObservableReader
 from pybernetes.apiserver.node_authorizer import MIRROR_POD, containers_of, secret_names
 from pybernetes.apiserver.tokens import WARN_ONLY_EXPIRATION_SECONDS
@@ -32,6 +32,8 @@ class ServiceAccount(Plugin):
     """Sets ``serviceAccountName``, pull secrets, and the projected token volume; refuses unknown accounts."""
 
     name = "ServiceAccount"
+    operations = ("CREATE", "UPDATE")
+    resources = (("pods", ""), ("pods", "ephemeralcontainers"))
 
     def __init__(self, reader: ObservableReader, random_source: random.Random | None = None) -> None:
         self._reader = reader
@@ -103,7 +105,7 @@ class ServiceAccount(Plugin):
             await self._wait(request.namespace, name)
             account = self._reader.get(SERVICEACCOUNTS, request.namespace, name)
         if account is None:
-            raise refuse_early(
+            raise refuse(
                 request,
                 f'error looking up service account {request.namespace}/{name}: serviceaccount "{name}" not found',
             )

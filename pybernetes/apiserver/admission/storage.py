@@ -34,6 +34,8 @@ class DefaultStorageClass(Plugin):
     """A claim that names no class gets the default one, if there is any."""
 
     name = "DefaultStorageClass"
+    operations = ("CREATE",)
+    resources = (("persistentvolumeclaims", ""),)
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
@@ -55,6 +57,8 @@ class StorageObjectInUseProtection(Plugin):
     """Claims, volumes and attribute classes get the finalizer that their protection controllers take away."""
 
     name = "StorageObjectInUseProtection"
+    operations = ("CREATE",)
+    resources = (("persistentvolumeclaims", ""), ("persistentvolumes", ""), ("volumeattributesclasses", ""))
 
     _FINALIZERS = (
         (PERSISTENTVOLUMECLAIMS, "kubernetes.io/pvc-protection"),
@@ -77,6 +81,8 @@ class PersistentVolumeClaimResize(Plugin):
     """A claim grows only if its class allows it."""
 
     name = "PersistentVolumeClaimResize"
+    operations = ("UPDATE",)
+    resources = (("persistentvolumeclaims", ""),)
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader

@@ -14,6 +14,8 @@ _TAINT = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
 
 class TaintNodesByCondition(Plugin):
     name = "TaintNodesByCondition"
+    operations = ("CREATE",)
+    resources = (("nodes", ""),)
 
     async def mutate(self, request: AdmissionRequest) -> None:
         node = request.object

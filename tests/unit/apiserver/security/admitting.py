@@ -41,8 +41,9 @@ def request(
 
 async def admit(plugin: AdmissionPlugin, asked: AdmissionRequest) -> Any:
     """Both phases; the object as the plugin left it."""
-    await plugin.mutate(asked)
-    await plugin.validate(asked)
+    if plugin.handles(asked.operation, asked.resource, asked.subresource):
+        await plugin.mutate(asked)
+        await plugin.validate(asked)
     return asked.object
 
 

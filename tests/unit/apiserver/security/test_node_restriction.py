@@ -15,7 +15,6 @@ from pybernetes.api.resources import (
     PERSISTENTVOLUMECLAIMS,
     PODS,
     RESOURCESLICES,
-    SECRETS,
     SERVICEACCOUNTS,
 )
 from pybernetes.api.user import NODES_GROUP, User
@@ -48,7 +47,7 @@ async def test_others_are_left_alone(plugin: NodeRestriction) -> None:
 async def refused_nameless(plugin: NodeRestriction) -> None:
     kubelet = User("kubelet", groups=(NODES_GROUP,))
     with pytest.raises(errors.Forbidden, match='could not determine node from user "kubelet"'):
-        await admit(plugin, request("CREATE", SECRETS, {"metadata": {"name": "s"}}, user=kubelet))
+        await admit(plugin, request("CREATE", PODS, {"metadata": {"name": "p"}}, user=kubelet))
 
 
 async def test_only_its_own_node(plugin: NodeRestriction) -> None:
