@@ -254,9 +254,11 @@ def kubernetes_endpoint_slice(config: BootstrapConfig) -> Object:
 
 
 def _of_family(config: BootstrapConfig) -> list[str]:
-    """The advertised addresses of the service range's family."""
+    """The advertised addresses of the service range's family, but loopback ones: no pod could reach those, and a
+    server that has no other has no nodes."""
     version = ipaddress.ip_network(config.service_cidr).version
-    return [a for a in config.advertise_addresses if ipaddress.ip_address(a).version == version]
+    addresses = [ipaddress.ip_address(a) for a in config.advertise_addresses]
+    return [str(a) for a in addresses if a.version == version and not a.is_loopback]
 
 
 def plan_kubernetes_service(
