@@ -15,7 +15,7 @@ PACKAGES := containerd runc containernetworking-plugins catatonit nftables iptab
   busybox-static ca-certificates
 TEST_PACKAGES := etcd-server docker-registry nginx-light redis-server socat curl
 
-.PHONY: help up down test day1 lint
+.PHONY: help up down test day1 bench lint
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: .make/packages .make/test-packages .make/kubectl .make/venv-dev  ## Set ev
 
 day1: .make/packages .make/test-packages .make/kubectl .make/venv-dev  ## Run the Day-1 rows alone, ending in their table
 	@$(BIN)/pytest -q tests/day1
+
+bench: .make/packages .make/venv-dev  ## Measure speed and size beside their floors; FIGURE=name for one
+	@$(BIN)/python -m bench $(FIGURE)
 
 lint: .make/venv-dev  ## Check style, types and layers
 	@$(BIN)/ruff check .

@@ -160,9 +160,7 @@ async def _writes(
 
 
 async def patch_status() -> list[Result]:
-    return await _writes(
-        "patch-status", 0.12, "PATCH", "/status", _STRATEGIC, lambda i: encoded(pods.status(i))
-    )
+    return await _writes("patch-status", 0.12, "PATCH", "/status", _STRATEGIC, lambda i: encoded(pods.status(i)))
 
 
 async def patch_strategic() -> list[Result]:
@@ -242,7 +240,9 @@ async def watch_pods() -> list[Result]:
             number = next(round_)
             writers = await target.connect(16)
             messages = (
-                request("PATCH", f"{_PODS}/pod-{i % 64:05}/status", encoded(pods.status(number * events + i)), _STRATEGIC)
+                request(
+                    "PATCH", f"{_PODS}/pod-{i % 64:05}/status", encoded(pods.status(number * events + i)), _STRATEGIC
+                )
                 for i in range(64 * 2 * number + 1000, 64 * 2 * number + 1000 + events)
             )
             try:

@@ -18,7 +18,9 @@ class LoadError(Exception):
     """An answer that the benchmark did not ask for, or a connection that ended."""
 
 
-def request(method: str, path: str, body: bytes = b"", content_type: str = "application/json", accept: str = "") -> bytes:
+def request(
+    method: str, path: str, body: bytes = b"", content_type: str = "application/json", accept: str = ""
+) -> bytes:
     """The bytes of a request, as a client library sends it."""
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench/1\r\n"
     head += f"Accept: {accept or 'application/json'}\r\n"
@@ -160,8 +162,8 @@ class Stream(asyncio.Protocol):
         self.lines = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
-        transport.write(self._message)
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._message)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         for future in (self.begun, self.done):

@@ -51,7 +51,11 @@ def status(number: int) -> dict[str, Any]:
             "phase": "Running",
             "podIP": f"10.244.{number // 250 % 250}.{number % 250 + 1}",
             "conditions": [
-                {"type": "Ready", "status": "True" if number % 2 else "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+                {
+                    "type": "Ready",
+                    "status": "True" if number % 2 else "False",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }
             ],
         }
     }

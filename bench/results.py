@@ -41,7 +41,9 @@ def at_most(figure: str, value: float, floor: float, unit: str, ratio: float, as
 
 
 def below(figure: str, value: float, floor: float | None, unit: str, asked: float) -> Result:
-    return Result(figure, value, unit, floor, value / floor if floor else None, f"under {asked:g} {unit}", value < asked)
+    return Result(
+        figure, value, unit, floor, value / floor if floor else None, f"under {asked:g} {unit}", value < asked
+    )
 
 
 def keep(results: Sequence[Result], path: Path = RESULTS) -> None:
