@@ -75,15 +75,7 @@ class RequestAuthenticator:
         self._certificates: OrderedDict[x509.Certificate, _CertificateUser] = OrderedDict()
 
     async def authenticate(self, headers: Mapping[str, str], peer_certificate: x509.Certificate | None) -> User | None:
-        """See `Authenticator`. Raises `Unauthorized` for credentials that do not hold, `Forbidden` where the
-        impersonation asked for is not allowed."""
-        user = self._identify(headers, peer_certificate)
-        for name in headers:
-            if name[:12].lower() == "impersonate-":
-                return self._impersonate(user or anonymous_user, headers)
-        return user
-
-    def _identify(self, headers: Mapping[str, str], peer_certificate: x509.Certificate | None) -> User | None:
+        """See `Authenticator`. Raises `Unauthorized` for credentials that do not hold."""
         if peer_certificate is not None:
             user = self._certificate_user(peer_certificate)
             if user is not None:
@@ -121,7 +113,7 @@ class RequestAuthenticator:
 
     # Impersonation: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
 
-    def _impersonate(self, user: User, headers: Mapping[str, str]) -> User:
+    async def impersonate(self, user: User, headers: Mapping[str, str]) -> User:
         name, uid = "", ""
         groups: list[str] = []
         extra: dict[str, list[str]] = {}

@@ -27,6 +27,8 @@ from pybernetes.api.schema import text
 from pybernetes.api.user import ANONYMOUS, UNAUTHENTICATED, User
 from pybernetes.apiserver import options as parse
 from pybernetes.apiserver import patching, paths
+from pybernetes.apiserver.audit.requests import HTTPAudit
+from pybernetes.apiserver.audit.trail import Record
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.interfaces import Authenticator, ConnectHandler, HandlerKey, RequestInfo
 from pybernetes.apiserver.metrics import Metrics, RequestLabels
@@ -90,6 +92,7 @@ class HTTPHandler:
         clock: Clock,
         *,
         anonymous: bool = True,
+        audit: HTTPAudit | None = None,
     ) -> None:
         self._operations = operations
         self._authenticator = authenticator
@@ -99,6 +102,7 @@ class HTTPHandler:
         self._metrics = metrics
         self._clock = clock
         self._anonymous = anonymous
+        self._audit = audit
         self._targets: dict[str, Target] = {}
         self._generation = -1
         self._audit_prefix = str(uuid.uuid4())[:24]
@@ -131,10 +135,16 @@ class HTTPHandler:
             response = error_reply(api_error(error))
         except (ConnectionError, HttpProcessingError) as error:
             log.debug("client went away", path=request.raw_path, error=str(error))
+            if state.audit is not None:
+                state.audit.closed_early()
             raise
         except asyncio.CancelledError:
+            if state.audit is not None:
+                state.audit.closed_early()
             raise
-        except Exception:
+        except Exception as failure:
+            if state.audit is not None:
+                state.audit.panicked(f"{type(failure).__name__}: {failure}")
             log.exception("request failed", id=state.audit_id, method=request.method, path=request.raw_path)
             response = error_reply(
                 errors.InternalError(
@@ -147,6 +157,11 @@ class HTTPHandler:
                 self._metrics.long_running.dec()
             else:
                 self._inflight -= 1
+        if self._audit is not None:
+            if state.audit is not None:
+                self._audit.completed(state.audit, request, response)
+            elif state.info is None:
+                self._audit.refused(request, state.audit_id, response.status)
         if isinstance(response, Reply):
             response.audit_id = state.audit_id.encode()
             if state.info is not None and state.info.warnings:
@@ -183,6 +198,14 @@ class HTTPHandler:
             target.subpath, query, query_lists, headers.get("User-Agent", ""),
         )  # fmt: skip
         state.info = info
+        if self._audit is not None:
+            state.audit = self._audit.begin(info, request, target, state.audit_id)
+        for name in headers:
+            if name[0] in "Ii" and name[:12].lower() == "impersonate-":
+                info.user = await self._authenticator.impersonate(user, headers)
+                if state.audit is not None:
+                    state.audit.impersonated = info.user
+                break
         if target.resource is None:
             return await self._serve_path(info, request, state, target)
         if target.subresource in _CONNECTIONS:
@@ -399,7 +422,7 @@ async def _parse(request: Request, api_version: str, kind: str, *, find_duplicat
 class _State:
     """What the walk has found out so far, for errors and metrics."""
 
-    __slots__ = ("audit_id", "info", "long_running", "media", "request")
+    __slots__ = ("audit", "audit_id", "info", "long_running", "media", "request")
 
     def __init__(self, request: Request, audit_id: str) -> None:
         self.request = request
@@ -407,6 +430,7 @@ class _State:
         self.media: Media | None = None
         self.long_running = False
         self.audit_id = audit_id
+        self.audit: Record | None = None
 
     def media_for_errors(self) -> Media:
         """An error is never transformed to a Table."""

@@ -43,6 +43,8 @@ class RequestInfo:
     """Collected for Warning headers."""
     field_manager: str = ""
     """Who is noted as the manager of what this request writes; empty for the user agent's name."""
+    annotations: dict[str, str] | None = None
+    """Noted in the audit log; None where the request is not audited."""
 
 
 class ObjectReader(Protocol):
@@ -69,6 +71,11 @@ class Authenticator(Protocol):
     async def authenticate(self, headers: Mapping[str, str], peer_certificate: x509.Certificate | None) -> User | None:
         """The user of the request's credentials, None where it has none (anonymous). Raises `Unauthorized` where
         it has some that do not hold."""
+        ...
+
+    async def impersonate(self, user: User, headers: Mapping[str, str]) -> User:
+        """Who `user` acts as by the request's ``Impersonate-`` headers. Asked only where there are some. Raises
+        `Forbidden` where that is not allowed."""
         ...
 
 

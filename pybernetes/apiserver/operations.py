@@ -30,6 +30,8 @@ from pybernetes.apiserver.served import ServedKinds, What
 from pybernetes.apiserver.watching import Watcher
 from pybernetes.client.interface import APPLY_PATCH
 
+_DECISION = "authorization.k8s.io/decision"
+_REASON = "authorization.k8s.io/reason"
 _SCALE: tuple[str, str, str] = ("autoscaling", "v1", "Scale")
 
 
@@ -77,7 +79,11 @@ class Operations:
             )  # fmt: skip
         decision = self._authorizer.authorize(attributes)
         if not decision.allowed:
+            if info.annotations is not None:
+                info.annotations |= {_DECISION: "forbid", _REASON: decision.reason}
             raise access_denied(attributes, decision.reason)
+        if info.annotations is not None:
+            info.annotations |= {_DECISION: "allow", _REASON: decision.reason}
 
     # ---- reading
 

@@ -80,6 +80,10 @@ class Reply(web.StreamResponse):
     def status(self) -> int:
         return self.code
 
+    @property
+    def media_type(self) -> str:
+        return self._content_type_bytes.decode()
+
     def add_header(self, name: str, value: str) -> None:
         self.extra = (*self.extra, (name, value))
 

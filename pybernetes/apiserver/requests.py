@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -21,6 +21,10 @@ _KEEPALIVE_SECONDS = 180.0
 _LINGERING_SECONDS = 2.0
 _LINE_BYTES_MAX = 64 * 1024
 """Of the request line and of a header: long selectors and tokens fit."""
+
+
+class ResponseStart(Protocol):
+    def started(self, code: int) -> None: ...
 
 
 class Connection(RequestHandler):
@@ -47,6 +51,19 @@ class Connection(RequestHandler):
 
 class Request(web.BaseRequest):
     """A request on a `Connection`."""
+
+    audit: ResponseStart | None = None
+    """Told when the head of a streamed answer leaves; set where the request is audited."""
+
+    @property
+    def body_read(self) -> bytes | None:
+        """The body, where it was read."""
+        return self._read_bytes
+
+    async def _prepare_hook(self, resp: web.StreamResponse) -> None:
+        # Not reached by `Reply`, which has its own way out.
+        if self.audit is not None:
+            self.audit.started(resp.status)
 
     @property
     def connection(self) -> Connection:

@@ -21,6 +21,9 @@ from pybernetes.api.kinds.registry import strategy_for
 from pybernetes.api.meta import Object
 from pybernetes.api.schema import nodes
 from pybernetes.api.user import User
+from pybernetes.apiserver.audit.client import AuditedClient
+from pybernetes.apiserver.audit.requests import HTTPAudit
+from pybernetes.apiserver.audit.trail import AuditTrail
 from pybernetes.apiserver.cacher import Cacher, CacheReader
 from pybernetes.apiserver.compaction import Compactor
 from pybernetes.apiserver.deletion import Deleter
@@ -98,6 +101,8 @@ class APIServerConfig:
     tune_garbage_collection: bool = True
     """See `tune_garbage_collection`."""
     clock: Clock = field(default_factory=SystemClock)
+    audit: AuditTrail | None = None
+    """Told of every request; None for no audit log."""
 
 
 def tune_garbage_collection() -> None:
@@ -161,6 +166,7 @@ class APIServer:
             self.metrics,
             config.clock,
             anonymous=security.anonymous,
+            audit=HTTPAudit(config.audit) if config.audit is not None else None,
         )
         self._web = HTTPServer(handler.handle)
         loop = asyncio.get_running_loop()
@@ -201,7 +207,8 @@ class APIServer:
 
     def client_for(self, user: User) -> Client:
         """A client without HTTP that acts as `user`. It works while the server runs."""
-        return InProcessClient(self._running_operations, self.cacher, user, lambda: self._stopping)
+        client = InProcessClient(self._running_operations, self.cacher, user, lambda: self._stopping)
+        return client if self._config.audit is None else AuditedClient(client, user, self._config.audit)
 
     def _running_operations(self) -> Operations:
         assert self._operations is not None, "the server has not started"

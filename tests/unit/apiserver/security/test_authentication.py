@@ -6,12 +6,13 @@ import base64
 from collections.abc import Mapping
 
 import pytest
+from cryptography import x509
 from multidict import CIMultiDict
 
 from pybernetes.api import errors
 from pybernetes.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, SERVICEACCOUNTS
 from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
-from pybernetes.apiserver.authentication import RequestAuthenticator, bearer_token
+from pybernetes.apiserver.authentication import RequestAuthenticator, anonymous_user, bearer_token
 from pybernetes.apiserver.authorization import AuthorizerChain
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.apiserver.rbac import RBACAuthorizer
@@ -92,6 +93,14 @@ def test_a_token_in_a_websockets_subprotocol() -> None:
 # Impersonation
 
 
+async def acting(
+    authenticator: RequestAuthenticator, wish: Mapping[str, str], certificate: x509.Certificate | None
+) -> User:
+    """Who a request acts as, both steps taken."""
+    user = await authenticator.authenticate(wish, certificate)
+    return await authenticator.impersonate(user or anonymous_user, wish)
+
+
 def grant(reader: MemoryReader, *rules: dict[str, object]) -> None:
     reader.make(CLUSTERROLES, "mask", rules=list(rules))
     reader.make(
@@ -110,12 +119,12 @@ async def test_masters_may_be_anybody(authenticator: RequestAuthenticator, pki: 
         Impersonate_Uid="7",
         **{"Impersonate-Extra-Example.com%2fKey": ["v", "w"]},
     )
-    user = await authenticator.authenticate(wish, admin)
+    user = await acting(authenticator, wish, admin)
     assert user == User("bob", "7", ("a", "b", AUTHENTICATED), {"example.com/key": ("v", "w")})
-    account = await authenticator.authenticate(headers(Impersonate_User="system:serviceaccount:shop:robot"), admin)
+    account = await acting(authenticator, headers(Impersonate_User="system:serviceaccount:shop:robot"), admin)
     assert account is not None
     assert account.groups == ("system:serviceaccounts", "system:serviceaccounts:shop", AUTHENTICATED)
-    nobody = await authenticator.authenticate(headers(Impersonate_User="system:anonymous"), admin)
+    nobody = await acting(authenticator, headers(Impersonate_User="system:anonymous"), admin)
     assert nobody is not None and nobody.groups == ("system:unauthenticated",)
 
 
@@ -124,30 +133,30 @@ async def test_others_need_every_right(
 ) -> None:
     alice = pki.issue_client("alice").certificate
     with pytest.raises(errors.Forbidden) as refused:
-        await authenticator.authenticate(headers(Impersonate_User="bob"), alice)
+        await acting(authenticator, headers(Impersonate_User="bob"), alice)
     assert refused.value.message == (
         'users "bob" is forbidden: User "alice" cannot impersonate resource "users" in API group "" '
         "at the cluster scope"
     )
     users = {"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"], "resourceNames": ["bob"]}
     grant(reader, users)
-    assert await authenticator.authenticate(headers(Impersonate_User="bob"), alice)
+    assert await acting(authenticator, headers(Impersonate_User="bob"), alice)
     with pytest.raises(errors.Forbidden):
-        await authenticator.authenticate(headers(Impersonate_User="root"), alice)
+        await acting(authenticator, headers(Impersonate_User="root"), alice)
     with pytest.raises(errors.Forbidden, match='groups "system:masters" is forbidden'):
-        await authenticator.authenticate(headers(Impersonate_User="bob", Impersonate_Group="system:masters"), alice)
+        await acting(authenticator, headers(Impersonate_User="bob", Impersonate_Group="system:masters"), alice)
     with pytest.raises(errors.Forbidden, match="uids"):
-        await authenticator.authenticate(headers(Impersonate_User="bob", Impersonate_Uid="1"), alice)
+        await acting(authenticator, headers(Impersonate_User="bob", Impersonate_Uid="1"), alice)
     with pytest.raises(errors.Forbidden, match="userextras/scope"):
-        await authenticator.authenticate(headers(Impersonate_User="bob", **{"Impersonate-Extra-scope": "x"}), alice)
+        await acting(authenticator, headers(Impersonate_User="bob", **{"Impersonate-Extra-scope": "x"}), alice)
 
 
 async def test_nobody_impersonates_nobody(authenticator: RequestAuthenticator) -> None:
     with pytest.raises(errors.Forbidden, match='User "system:anonymous" cannot impersonate'):
-        await authenticator.authenticate(headers(Impersonate_User="bob"), None)
+        await acting(authenticator, headers(Impersonate_User="bob"), None)
 
 
 async def test_groups_without_a_user(authenticator: RequestAuthenticator, pki: ClusterPKI) -> None:
     admin = pki.issue_client("root", [SYSTEM_MASTERS]).certificate
     with pytest.raises(errors.InternalError, match="without impersonating a user"):
-        await authenticator.authenticate(headers(Impersonate_Group="a"), admin)
+        await acting(authenticator, headers(Impersonate_Group="a"), admin)

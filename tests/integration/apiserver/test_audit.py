@@ -1,0 +1,154 @@
+"""The audit log of a running server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pybernetes.api.resources import CONFIGMAPS
+from pybernetes.api.user import controller_user
+from pybernetes.apiserver.audit.log import AuditLog, RotatedFile, Rotation
+from pybernetes.apiserver.audit.policy import parse
+from pybernetes.apiserver.audit.trail import AuditTrail
+from pybernetes.apiserver.pki import ClusterPKI
+from pybernetes.lib.clock import SystemClock
+from tests.integration.apiserver.conftest import Server, running
+from tests.integration.apiserver.test_security_http import ask, context_of
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+Events = Callable[[], list[dict[str, Any]]]
+
+
+@asynccontextmanager
+async def audited(pki: ClusterPKI, directory: Path, *rules: dict[str, Any]) -> AsyncIterator[tuple[Server, Events]]:
+    """A server with a policy; its events can be read when it has stopped."""
+    clock, path = SystemClock(), directory / "audit.log"
+    log = AuditLog(RotatedFile(path, Rotation(), clock), clock)
+    policy = parse({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": list(rules)})
+    async with running(pki, directory, audit=AuditTrail(policy, log, clock)) as server:
+        yield server, lambda: [json.loads(line) for line in path.read_text().splitlines()]
+    log.close()
+
+
+async def test_a_request_from_its_head_to_its_answer(pki: ClusterPKI, tmp_path: Path) -> None:
+    rule = {"level": "RequestResponse", "resources": [{"resources": ["configmaps"]}], "users": ["kubernetes-admin"]}
+    async with audited(pki, tmp_path, rule) as (server, events):
+        made = await server.request(
+            "POST", MAPS, {"metadata": {"name": "m"}, "data": {"k": "v"}}, headers={"User-Agent": "me/1"}
+        )
+        await server.get("/api/v1/namespaces/default/pods")
+    received, complete = events()
+    assert received["stage"] == "RequestReceived"
+    assert "responseStatus" not in received and "requestObject" not in received
+    assert received["auditID"] == complete["auditID"] == made.headers["Audit-Id"]
+    assert complete["stage"] == "ResponseComplete"
+    assert (complete["kind"], complete["apiVersion"], complete["level"]) == (
+        "Event",
+        "audit.k8s.io/v1",
+        "RequestResponse",
+    )
+    assert complete["verb"] == "create" and complete["requestURI"] == MAPS
+    assert complete["user"]["username"] == "kubernetes-admin"
+    assert complete["sourceIPs"] == ["127.0.0.1"] and complete["userAgent"] == "me/1"
+    assert complete["objectRef"] == {
+        "resource": "configmaps",
+        "namespace": "default",
+        "name": "m",
+        "apiVersion": "v1",
+    }
+    assert complete["responseStatus"] == {"metadata": {}, "code": 201}
+    assert complete["requestObject"]["data"] == {"k": "v"}
+    assert complete["responseObject"]["metadata"]["uid"]
+    assert complete["annotations"] == {"authorization.k8s.io/decision": "allow", "authorization.k8s.io/reason": ""}
+    assert complete["stageTimestamp"] > complete["requestReceivedTimestamp"]
+
+
+async def test_metadata_tells_no_bodies_but_why_a_request_failed(pki: ClusterPKI, tmp_path: Path) -> None:
+    rule = {"level": "Metadata", "resources": [{"resources": ["configmaps"]}], "omitStages": ["RequestReceived"]}
+    alice = context_of(pki, tmp_path, pki.issue_client("alice"))
+    async with audited(pki, tmp_path, rule) as (server, events):
+        await server.get(MAPS + "/none")
+        await ask(server, alice, "GET", MAPS)
+    missing, forbidden = events()
+    assert missing["responseStatus"] == {
+        "metadata": {},
+        "status": "Failure",
+        "message": 'configmaps "none" not found',
+        "reason": "NotFound",
+        "details": {"name": "none", "kind": "configmaps"},
+        "code": 404,
+    }
+    assert "responseObject" not in missing
+    assert forbidden["user"]["username"] == "alice"
+    assert forbidden["responseStatus"]["code"] == 403
+    assert forbidden["annotations"]["authorization.k8s.io/decision"] == "forbid"
+
+
+async def test_who_acts_as_whom(pki: ClusterPKI, tmp_path: Path) -> None:
+    rule = {"level": "Metadata", "nonResourceURLs": ["/version"], "omitStages": ["RequestReceived"]}
+    async with audited(pki, tmp_path, rule) as (server, events):
+        await server.request("GET", "/version", headers={"Impersonate-User": "bob", "Impersonate-Group": "devs"})
+    (event,) = events()
+    assert event["user"]["username"] == "kubernetes-admin"
+    assert event["impersonatedUser"] == {"username": "bob", "groups": ["devs", "system:authenticated"]}
+    assert "objectRef" not in event
+
+
+async def test_a_watch_is_told_when_it_starts_and_when_it_ends(pki: ClusterPKI, tmp_path: Path) -> None:
+    rule = {"level": "RequestResponse", "resources": [{"resources": ["configmaps"]}], "users": ["kubernetes-admin"]}
+    async with audited(pki, tmp_path, rule) as (server, events):
+        await server.get(MAPS, watch=1, timeoutSeconds=1, resourceVersion=0)
+        await server.get(MAPS, watch=1, resourceVersion="x")
+    assert [(e["verb"], e["stage"], e.get("responseStatus", {}).get("code")) for e in events()] == [
+        ("watch", "RequestReceived", None),
+        ("watch", "ResponseStarted", 200),
+        ("watch", "ResponseComplete", 200),
+        ("watch", "RequestReceived", None),
+        ("watch", "ResponseComplete", 400),
+    ]
+
+
+async def test_credentials_that_do_not_hold(pki: ClusterPKI, tmp_path: Path) -> None:
+    nobody = context_of(pki, tmp_path, None)
+    async with audited(pki, tmp_path, {"level": "Metadata", "nonResourceURLs": ["/version"]}) as (server, events):
+        await ask(server, nobody, "GET", "/version", Authorization="Bearer nonsense")
+    (event,) = events()
+    assert event["stage"] == "ResponseStarted" and event["user"] == {}
+    assert event["responseStatus"]["code"] == 401
+    assert event["responseStatus"]["message"] == "Authentication failed, attempted: bearer"
+
+
+async def test_components_in_the_server_are_told_too(pki: ClusterPKI, tmp_path: Path) -> None:
+    user = controller_user("deployment-controller")
+    rule = {"level": "Request", "users": [user.name], "omitStages": ["RequestReceived"]}
+    async with audited(pki, tmp_path, rule) as (server, events):
+        client = server.api.client_for(user)
+        with pytest.raises(Exception, match="cannot create"):
+            await client.create(CONFIGMAPS, {"metadata": {"name": "x"}}, "default")
+    (event,) = events()
+    assert event["objectRef"]["name"] == "x" and event["responseStatus"]["reason"] == "Forbidden"
+    assert event["requestURI"] == MAPS
+
+
+async def test_managed_fields_are_left_out_where_asked(pki: ClusterPKI, tmp_path: Path) -> None:
+    rule = {
+        "level": "RequestResponse",
+        "resources": [{"resources": ["configmaps"]}],
+        "verbs": ["patch", "list"],
+        "omitManagedFields": True,
+        "omitStages": ["RequestReceived"],
+    }
+    async with audited(pki, tmp_path, rule) as (server, events):
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"a": "b"}}
+        applied = await server.patch(MAPS + "/m", body, "apply", fieldManager="me")
+        assert applied.json["metadata"]["managedFields"]
+        await server.get(MAPS)
+    patched, listed = events()
+    assert patched["requestObject"]["data"] == {"a": "b"}
+    assert "managedFields" not in patched["responseObject"]["metadata"]
+    assert all("managedFields" not in i["metadata"] for i in listed["responseObject"]["items"])
