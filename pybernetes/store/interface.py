@@ -40,6 +40,10 @@ class StoreFull(StoreError):
     """The disk is full: nothing was written."""
 
 
+class StoreCorrupt(StoreError):
+    """What is stored is damaged: it is not what was once written."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyValue:
     key: str

@@ -133,7 +133,7 @@ class MemoryStore:
         self._check_open()
         if from_revision and from_revision < self._compacted:
             raise Compacted(self._compacted)
-        watch = self._hub.subscribe(start, end)
+        watch = self._hub.subscribe(start, end, from_revision)
         if from_revision and from_revision <= self._revision:
             first = bisect.bisect_left(self._log, from_revision, key=lambda e: e.mod_revision)
             for batch in group_by_revision(self._log[first:]):

@@ -12,8 +12,6 @@ One process owns the files (a lock file says so). A history row is never changed
 from __future__ import annotations
 
 import asyncio
-import errno
-import fcntl
 import os
 import queue
 import sqlite3
@@ -26,7 +24,9 @@ from typing import Any, TypeVar
 
 import structlog
 
+from pybernetes.lib import failpoints
 from pybernetes.lib.clock import Clock, SystemClock
+from pybernetes.store import sqlite_queries as queries
 from pybernetes.store.interface import (
     Compacted,
     Compare,
@@ -39,47 +39,32 @@ from pybernetes.store.interface import (
     RangeResult,
     StoreClosed,
     StoreError,
-    StoreFull,
     TxnResult,
     WatchBatch,
 )
 from pybernetes.store.leases import LeaseTimer
-from pybernetes.store.watchers import LIMIT_EVENTS, HubWatch, WatchHub, group_by_revision
+from pybernetes.store.sqlite_files import (
+    OPERATIONS_MAX,
+    WAL_LIMIT_BYTES,
+    check_value,
+    checksum,
+    connect,
+    database,
+    open_to_write,
+    revision_of,
+    store_error,
+    take_lock,
+    wal_bytes,
+)
+from pybernetes.store.watchers import LIMIT_EVENTS, HubWatch, WatchHub
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-# A row's id is revision * OPERATIONS_MAX + its place in the transaction: history is in order of ids, and no second
-# index is needed to watch from a revision.
-OPERATIONS_MAX = 1024
 GROUP_MAX = 512
 WAITING_MAX = 65536
-_COMPACT_CHUNK = 1000
 _LEASE_RETRY_SECONDS = 10.0
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS history (
-    id INTEGER PRIMARY KEY,
-    key TEXT NOT NULL,
-    value BLOB,
-    create_revision INTEGER NOT NULL,
-    version INTEGER NOT NULL,
-    lease INTEGER NOT NULL,
-    previous_id INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS history_by_key ON history (key, id);
-CREATE TABLE IF NOT EXISTS leases (id INTEGER PRIMARY KEY AUTOINCREMENT, deadline REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-"""
-_FORMAT = 1
-
-_CURRENT = """
-SELECT h.key, h.value, h.create_revision, h.id, h.version, h.lease FROM history h
-WHERE {range} AND h.id < :before AND h.value IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM history n WHERE n.key = h.key AND n.id > h.id AND n.id < :before)
-ORDER BY h.key
-"""
 
 
 @dataclass(slots=True)
@@ -112,38 +97,13 @@ class _Call:
     future: asyncio.Future[Any]
 
 
-def _revision_of(row_id: int) -> int:
-    return row_id // OPERATIONS_MAX
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
-    connection.execute("PRAGMA journal_mode=WAL")
-    # FULL: the WAL is fsynced at each commit; an acknowledged write survives a power cut.
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA busy_timeout=10000")
-    connection.execute("PRAGMA cache_size=-8192")
-    return connection
-
-
-def _key_range(start: str, end: str) -> tuple[str, dict[str, Any]]:
-    if end:
-        return "h.key >= :start AND h.key < :end", {"start": start, "end": end}
-    return "h.key = :start", {"start": start}
-
-
-def _store_error(error: sqlite3.Error) -> StoreError:
-    full = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC)
-    if getattr(error, "sqlite_errorcode", None) in full:
-        return StoreFull(f"the disk is full or cannot be written: {error}; free some space and try again")
-    return StoreError(f"SQLite failed: {error}")
-
-
 class SQLiteStore:
     """A `Store` in one directory. Make it with `SQLiteStore.open`."""
 
-    def __init__(self, directory: Path, lock_fd: int, clock: Clock, watch_limit_events: int) -> None:
-        self._path = directory / "state.db"
+    def __init__(
+        self, directory: Path, lock_fd: int, clock: Clock, watch_limit_events: int, wal_limit_bytes: int
+    ) -> None:
+        self._directory = directory
         self._lock_fd = lock_fd
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -152,9 +112,11 @@ class SQLiteStore:
         self._inbox: queue.SimpleQueue[_Request | _Call | None] = queue.SimpleQueue()
         self._waiting = 0
         self._closed = False
+        self._wal_limit_bytes = self._wal_checkpoint_bytes = wal_limit_bytes
         # Set by the writer's start, then owned by the event loop: what is committed and published.
         self._revision = 1
         self._compacted = 0
+        self._removed = 0
         # Owned by the writer thread.
         self._index: dict[str, _Meta] = {}
         self._lease_keys: dict[int, set[str]] = {}
@@ -165,25 +127,25 @@ class SQLiteStore:
 
     @classmethod
     async def open(
-        cls, directory: Path, *, clock: Clock | None = None, watch_limit_events: int = LIMIT_EVENTS
+        cls,
+        directory: Path,
+        *,
+        clock: Clock | None = None,
+        watch_limit_events: int = LIMIT_EVENTS,
+        wal_limit_bytes: int = WAL_LIMIT_BYTES,
     ) -> SQLiteStore:
         """Opens the store in `directory`, made with mode 0700 where missing. `StoreError` where another process
-        has it open."""
+        has it open, `StoreCorrupt` where its file is damaged."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock_fd = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock_fd)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise StoreError(f"the store in {directory} is open in another process; stop that one first") from None
-            raise
-        store = cls(directory, lock_fd, clock or SystemClock(), watch_limit_events)
+        lock_fd = take_lock(directory)
+        store = cls(directory, lock_fd, clock or SystemClock(), watch_limit_events, wal_limit_bytes)
         try:
             leases = await asyncio.to_thread(store._load)
-        except sqlite3.Error as error:
+        except BaseException as error:
             os.close(lock_fd)
-            raise StoreError(f"cannot open the store in {directory}: {error}") from error
+            if isinstance(error, sqlite3.Error):
+                raise store_error(error) from error
+            raise
         for lease, deadline in leases:
             store._leases.add(lease, deadline)
         store._writer.start()
@@ -191,17 +153,10 @@ class SQLiteStore:
 
     def _load(self) -> list[tuple[int, float]]:
         """Opens the connections, and fills the writer's index. Runs before the threads share anything."""
-        connection = _connect(self._path)
-        os.chmod(self._path, 0o600)
-        connection.executescript(_SCHEMA)
-        facts = dict(connection.execute("SELECT name, value FROM facts"))
-        if facts.setdefault("format", _FORMAT) != _FORMAT:
-            raise sqlite3.DatabaseError(f"its format is {facts['format']}; this version reads {_FORMAT}")
-        connection.execute("INSERT OR IGNORE INTO facts VALUES ('format', ?)", (_FORMAT,))
-        self._compacted = facts.get("compacted", 0)
-        # The newest revision is kept as a fact when compaction removes the row that carried it.
-        newest = connection.execute("SELECT max(id) FROM history").fetchone()[0]
-        self._revision = max(_revision_of(newest or 0), facts.get("revision", 1), 1)
+        connection = open_to_write(self._directory, self._wal_limit_bytes)
+        self._compacted = queries.fact(connection, "compacted")
+        self._removed = queries.fact(connection, "removed")
+        self._revision = queries.newest_revision(connection)
         self._next_revision = self._revision + 1
         rows = connection.execute(
             "SELECT key, id, create_revision, version, lease, value IS NULL FROM history ORDER BY id"
@@ -216,7 +171,7 @@ class SQLiteStore:
                 self._lease_keys.setdefault(meta.lease, set()).add(key)
         leases = connection.execute("SELECT id, deadline FROM leases").fetchall()
         self._connection = connection
-        self._reader = _connect(self._path)
+        self._reader = connect(database(self._directory))
         return leases
 
     # --- reading -------------------------------------------------------------------------------------------------
@@ -237,36 +192,39 @@ class SQLiteStore:
         try:
             return await self._loop.run_in_executor(self._reader_pool, function, self._reader)
         except sqlite3.Error as error:
-            raise _store_error(error) from error
+            raise store_error(error) from error
 
     async def range(
         self, start: str, end: str = "", *, revision: int = 0, limit: int = 0, count_only: bool = False
     ) -> RangeResult:
-        self._check_open()
-        newest = self._revision
-        if revision > newest:
-            raise FutureRevision(f"revision {revision} has not happened yet (newest {newest})")
-        if revision and revision < self._compacted:
-            raise Compacted(self._compacted)
-        clause, parameters = _key_range(start, end)
-        parameters["before"] = ((revision or newest) + 1) * OPERATIONS_MAX
-        query = _CURRENT.format(range=clause)
-
-        def read(connection: sqlite3.Connection) -> tuple[list[KeyValue], int]:
-            rows: list[Any] = []
-            if not count_only:
-                rows = connection.execute(query + (f" LIMIT {limit + 1}" if limit else ""), parameters).fetchall()
-            count = len(rows)
-            if count_only or (limit and count > limit):
-                count = connection.execute(f"SELECT count(*) FROM ({query})", parameters).fetchone()[0]
-            return [KeyValue(k, v, c, _revision_of(i), n, lease) for k, v, c, i, n, lease in rows], count
-
-        items, count = await self._read(read)
-        if revision and revision < self._compacted:
-            # Compaction came while the rows were read: some may have been gone already.
-            raise Compacted(self._compacted)
+        while True:
+            self._check_open()
+            newest = self._revision
+            if revision > newest:
+                raise FutureRevision(f"revision {revision} has not happened yet (newest {newest})")
+            if revision and revision < self._compacted:
+                raise Compacted(self._compacted)
+            items, count = await self._range_at(start, end, revision or newest, limit, count_only)
+            if self._compacted <= (revision or newest):
+                break
+            # Compaction went past this revision while the rows were read: some may have been gone already.
         more = bool(limit) and len(items) > limit
         return RangeResult(items[:limit] if limit else items, newest, count, more)
+
+    async def _range_at(
+        self, start: str, end: str, revision: int, limit: int, count_only: bool
+    ) -> tuple[list[KeyValue], int]:
+        """One item more than `limit` where there are more, and how many there are in all."""
+
+        def read(connection: sqlite3.Connection) -> tuple[list[KeyValue], int]:
+            items = []
+            if not count_only:
+                items = queries.current_keys(connection, start, end, revision, limit + 1 if limit else 0)
+            if count_only or (limit and len(items) > limit):
+                return items, queries.count_keys(connection, start, end, revision)
+            return items, len(items)
+
+        return await self._read(read)
 
     async def watch(self, start: str, end: str = "", *, from_revision: int = 0) -> HubWatch:
         self._check_open()
@@ -274,30 +232,17 @@ class SQLiteStore:
             raise Compacted(self._compacted)
         newest = self._revision
         if not from_revision or from_revision > newest:
-            return self._hub.subscribe(start, end)
+            return self._hub.subscribe(start, end, from_revision)
         # What is committed while the history is read waits in a second subscription's queue.
         live = self._hub.subscribe(start, end)
-        clause, parameters = _key_range(start, end)
-        parameters["first"] = from_revision * OPERATIONS_MAX
-        parameters["before"] = (newest + 1) * OPERATIONS_MAX
-
-        def read(connection: sqlite3.Connection) -> list[Event]:
-            rows = connection.execute(
-                "SELECT h.id, h.key, h.value, h.create_revision, h.version, p.id, p.value, p.create_revision,"
-                " p.version, p.lease FROM history h LEFT JOIN history p ON p.id = h.previous_id"
-                f" WHERE {clause} AND h.id >= :first AND h.id < :before ORDER BY h.id",
-                parameters,
-            )
-            return [_event(*row) for row in rows]
-
         try:
-            events = await self._read(read)
+            batches = await self._read(lambda reader: queries.events_between(reader, start, end, from_revision, newest))
             if from_revision < self._compacted:
                 raise Compacted(self._compacted)
         except BaseException:
             await live.close()
             raise
-        live.prepend(group_by_revision(events))
+        live.prepend(batches)
         return live
 
     # --- writing -------------------------------------------------------------------------------------------------
@@ -353,40 +298,26 @@ class SQLiteStore:
             raise FutureRevision(f"revision {revision} has not happened yet (newest {self._revision})")
         if revision <= self._compacted:
             raise Compacted(self._compacted)
-        newest = self._revision
+        newest, before = self._revision, self._compacted
+        # From here on nobody begins to read what is about to go.
         self._compacted = revision
 
-        def note(connection: sqlite3.Connection) -> None:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT OR REPLACE INTO facts VALUES ('compacted', ?)", (revision,))
-            connection.execute("INSERT OR REPLACE INTO facts VALUES ('revision', ?)", (newest,))
-            connection.execute("COMMIT")
-
-        await self._on_writer(note)
-        boundary = revision * OPERATIONS_MAX
-        first = 0
+        try:
+            await self._on_writer(lambda writer: queries.note_compaction(writer, revision, newest))
+        except StoreError:
+            if self._compacted == revision:
+                self._compacted = before
+            raise
+        # What is older than the last compaction that came to its end was seen to then.
+        first = self._removed * OPERATIONS_MAX
 
         def remove(connection: sqlite3.Connection) -> int:
-            """Removes superseded rows and deletions before the boundary, a chunk a commit; returns where to go on."""
-            rows = connection.execute(
-                "SELECT id, previous_id FROM history WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
-                (first, boundary + OPERATIONS_MAX, _COMPACT_CHUNK),
-            ).fetchall()
-            if not rows:
-                return 0
-            # A row at the boundary's revision stays (watches from it are served), but what it replaced goes.
-            gone = [(previous,) for _, previous in rows if previous]
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("DELETE FROM history WHERE id = ?", gone)
-            connection.execute(
-                "DELETE FROM history WHERE id >= ? AND id <= ? AND id < ? AND value IS NULL",
-                (rows[0][0], rows[-1][0], boundary),
-            )
-            connection.execute("COMMIT")
-            return int(rows[-1][0]) + 1
+            failpoints.hit("store/compacting")
+            return queries.remove_superseded(connection, first, revision)
 
         while first := await self._on_writer(remove):
             pass
+        self._removed = revision
 
     def _write_loop(self) -> None:
         connection = self._connection
@@ -420,12 +351,22 @@ class SQLiteStore:
     def _run_call(self, connection: sqlite3.Connection, call: _Call) -> None:
         try:
             result = call.function(connection)
-        except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            self._loop.call_soon_threadsafe(_fail, call.future, _store_error(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told and the writer lives on
+            failure = self._undo_transaction(connection, error)
+            self._loop.call_soon_threadsafe(_fail, call.future, failure)
         else:
             self._loop.call_soon_threadsafe(_resolve, call.future, result)
+
+    def _undo_transaction(self, connection: sqlite3.Connection, error: Exception) -> StoreError:
+        """Rolls back what has begun; the store's error for what went wrong."""
+        if connection.in_transaction:
+            try:
+                connection.execute("ROLLBACK")
+            except sqlite3.Error as second:
+                log.error("store cannot roll back", error=str(second))
+        if isinstance(error, sqlite3.Error):
+            return store_error(error)
+        return error if isinstance(error, StoreError) else StoreError(f"{type(error).__name__}: {error}")
 
     def _write_group(self, connection: sqlite3.Connection, group: list[_Request]) -> None:
         undo: list[tuple[str, _Meta | None]] = []
@@ -435,19 +376,51 @@ class SQLiteStore:
             connection.execute("BEGIN IMMEDIATE")
             for request in group:
                 self._write_one(connection, request, undo, batches)
+            failpoints.hit("store/before-commit")
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            failpoints.hit("store/after-commit")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers are told and the writer lives on
+            failure = self._undo_transaction(connection, error)
             for key, meta in reversed(undo):
                 self._set_meta(key, meta)
             self._next_revision = revision_before
-            failure = _store_error(error)
+            if len(group) > 1 and not isinstance(error, sqlite3.Error):
+                # One of them cannot be written whatever the disk does; the others are not to suffer from it.
+                for request in group:
+                    self._write_group(connection, [request])
+                return
             log.error("store write failed", error=str(failure), transactions=len(group))
             for request in group:
                 request.result, request.error = None, failure
             batches = []
         self._loop.call_soon_threadsafe(self._committed, group, batches)
+        if wal_bytes(self._directory) > self._wal_checkpoint_bytes:
+            self._empty_wal(connection)
+
+    def _empty_wal(self, connection: sqlite3.Connection) -> None:
+        """Brings the WAL's content into the database and the WAL down to nothing. SQLite can begin a WAL anew only
+        while nobody reads from it, which under a constant stream of reads may be never: so the reader pauses."""
+        paused, resume = threading.Event(), threading.Event()
+
+        def pause() -> None:
+            paused.set()
+            resume.wait()
+
+        self._reader_pool.submit(pause)
+        paused.wait()
+        busy = True
+        try:
+            failpoints.hit("store/checkpointing")
+            # A backup that reads in another process is not waited for.
+            connection.execute("PRAGMA busy_timeout=0")
+            busy = bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+        except sqlite3.Error as error:
+            log.warning("store cannot checkpoint", error=str(error))
+        finally:
+            resume.set()
+            connection.execute("PRAGMA busy_timeout=10000")
+        # Where it did not work, another try with each commit would help nobody.
+        self._wal_checkpoint_bytes = self._wal_limit_bytes + (wal_bytes(self._directory) if busy else 0)
 
     def _set_meta(self, key: str, meta: _Meta | None) -> None:
         old = self._index.get(key)
@@ -466,8 +439,10 @@ class SQLiteStore:
         meta = self._index.get(key)
         if meta is None:
             return None
-        value = connection.execute("SELECT value FROM history WHERE id = ?", (meta.id,)).fetchone()[0]
-        return KeyValue(key, value, meta.create_revision, _revision_of(meta.id), meta.version, meta.lease)
+        query = "SELECT value, checksum FROM history WHERE id = ?"
+        value, expected = connection.execute(query, (meta.id,)).fetchone()
+        check_value(key, value, expected)
+        return KeyValue(key, value, meta.create_revision, revision_of(meta.id), meta.version, meta.lease)
 
     def _write_one(
         self,
@@ -481,7 +456,7 @@ class SQLiteStore:
             if meta is None:
                 actual = 0
             elif compare.target == "mod_revision":
-                actual = _revision_of(meta.id)
+                actual = revision_of(meta.id)
             else:
                 actual = meta.create_revision if compare.target == "create_revision" else meta.version
             if actual != compare.value:
@@ -515,14 +490,16 @@ class SQLiteStore:
                 value: bytes | None = op.value
                 create, version = (old.create_revision, old.version + 1) if old else (revision, 1)
                 meta: _Meta | None = _Meta(row_id, create, version, op.lease)
-                row = (row_id, op.key, value, create, version, op.lease, old.id if old else 0)
+                row: tuple[Any, ...] = (
+                    row_id, op.key, value, create, version, op.lease, old.id if old else 0, checksum(op.value),
+                )  # fmt: skip
             elif old is None:
                 continue
             else:
                 value = meta = None
-                row = (row_id, op.key, None, old.create_revision, old.version, 0, old.id)
+                row = (row_id, op.key, None, old.create_revision, old.version, 0, old.id, None)
             previous = self._current(connection, op.key)
-            connection.execute("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            connection.execute("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             undo.append((op.key, old))
             self._set_meta(op.key, meta)
             if meta is None:
@@ -566,29 +543,6 @@ class SQLiteStore:
             await self._loop.run_in_executor(self._reader_pool, reader.close)
         self._reader_pool.shutdown()
         os.close(self._lock_fd)
-
-
-def _event(
-    row_id: int,
-    key: str,
-    value: bytes | None,
-    create_revision: int,
-    version: int,
-    previous_id: int | None,
-    previous_value: bytes | None,
-    previous_create: int,
-    previous_version: int,
-    previous_lease: int,
-) -> Event:
-    revision = _revision_of(row_id)
-    previous = (
-        KeyValue(key, previous_value, previous_create, _revision_of(previous_id), previous_version, previous_lease)
-        if previous_id and previous_value is not None
-        else None
-    )
-    if value is None:
-        return Event("DELETE", key, None, 0, revision, 0, previous)
-    return Event("PUT", key, value, create_revision, revision, version, previous)
 
 
 def _resolve(future: asyncio.Future[Any], result: Any) -> None:

@@ -23,8 +23,9 @@ def in_range(key: str, start: str, end: str) -> bool:
 class HubWatch:
     """One open watch; made by `WatchHub.subscribe`."""
 
-    def __init__(self, hub: WatchHub, start: str, end: str, limit_events: int) -> None:
+    def __init__(self, hub: WatchHub, start: str, end: str, from_revision: int, limit_events: int) -> None:
         self._hub = hub
+        self._from_revision = from_revision
         self._start = start
         self._end = end
         self._limit = limit_events
@@ -48,6 +49,8 @@ class HubWatch:
 
     def deliver(self, batch: WatchBatch) -> None:
         """Queues what of the batch is in this watch's range; an empty rest still tells the revision."""
+        if batch.revision < self._from_revision:
+            return
         events = [e for e in batch.events if in_range(e.key, self._start, self._end)]
         if not events and self._queue and not self._queue[-1].events:
             # Of several bare progress notes only the last says anything.
@@ -88,8 +91,9 @@ class WatchHub:
     def __len__(self) -> int:
         return len(self._watches)
 
-    def subscribe(self, start: str, end: str) -> HubWatch:
-        watch = HubWatch(self, start, end, self._limit)
+    def subscribe(self, start: str, end: str, from_revision: int = 0) -> HubWatch:
+        """Nothing older than `from_revision` will be delivered."""
+        watch = HubWatch(self, start, end, from_revision, self._limit)
         self._watches[watch] = None
         return watch
 

@@ -184,6 +184,12 @@ async def test_watch_tells_the_revision_of_changes_outside_its_range(store: Stor
     assert batch.events == [] and batch.revision == revision
 
 
+async def test_watch_from_a_revision_to_come_begins_there(store: Store) -> None:
+    watch = await store.watch("/", "0", from_revision=await store.revision() + 3)
+    revisions = [await put(store, f"/{i}", b"x") for i in range(4)]
+    assert [e.mod_revision for e in await events(watch, 2)] == revisions[2:]
+
+
 async def test_slow_watcher_is_dropped_alone(make: Maker) -> None:
     store = await make(watch_limit_events=5)
     slow = await store.watch("/", "0")
