@@ -67,7 +67,7 @@ def too_old(requested: int, oldest: int) -> Expired:
 def too_large(requested: int, current: int) -> GatewayTimeout:
     """Upstream's NewTooLargeResourceVersionError: the cache has not come that far in time."""
     return GatewayTimeout(
-        f"Too large resource version: {requested}, current: {current}",
+        f"Timeout: Too large resource version: {requested}, current: {current}",
         details={
             "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
             "retryAfterSeconds": 1,
@@ -97,31 +97,46 @@ class KindCache:
     def get(self, namespace: str, name: str) -> Entry | None:
         return self._entries.get(f"{namespace}/{name}" if namespace else name)
 
-    def select(self, selection: Selection) -> Iterator[Entry]:
-        """Entries that match, in key order."""
+    def select(self, selection: Selection, start: str = "") -> Iterator[Entry]:
+        """Entries that match, in key order, from the key `start` on."""
         matches = selection.matches
-        for entry in self._candidates(selection):
+        for entry in self._candidates(selection, start):
             if matches(entry):
                 yield entry
 
-    def _candidates(self, selection: Selection) -> list[Entry]:
+    def _candidates(self, selection: Selection, start: str) -> list[Entry]:
         entries = self._entries
         namespace = selection.namespace
         if selection.name is not None and (namespace or not selection.namespaced):
             entry = entries.get(f"{namespace}/{selection.name}" if namespace else selection.name)
-            return [entry] if entry is not None else []
+            return [entry] if entry is not None and entry.key >= start else []
         if selection.node is not None and self._by_node is not None:
             on_node = self._by_node.get(selection.node, {})
-            return [on_node[k] for k in sorted(on_node)]
-        return self.in_namespace(namespace)
+            return [on_node[k] for k in sorted(on_node) if k >= start]
+        return self.in_namespace(namespace, start)
 
-    def in_namespace(self, namespace: str) -> list[Entry]:
-        """All entries of a namespace, or all there are where it is empty, in key order."""
-        keys, entries = self._keys, self._entries
+    def in_namespace(self, namespace: str, start: str = "") -> list[Entry]:
+        """All entries of a namespace, or all there are where it is empty, in key order, from the key `start` on."""
+        entries = self._entries
+        first, end = self._bounds(namespace, start)
+        keys = self._keys
+        return [entries[k] for k in (keys if end - first == len(keys) else keys[first:end])]
+
+    def page(self, namespace: str, start: str, limit: int) -> tuple[list[Entry], int]:
+        """The first `limit` of `in_namespace`, and how many follow."""
+        first, end = self._bounds(namespace, start)
+        entries = self._entries
+        stop = min(first + limit, end)
+        return [entries[k] for k in self._keys[first:stop]], end - stop
+
+    def _bounds(self, namespace: str, start: str) -> tuple[int, int]:
+        """Where in the sorted keys a namespace begins and ends."""
+        keys = self._keys
+        first, end = 0, len(keys)
         if namespace:
             # "0" follows "/": the end of the range of keys that start with "namespace/".
-            keys = keys[bisect_left(keys, namespace + "/") : bisect_left(keys, namespace + "0")]
-        return [entries[k] for k in keys]
+            first, end = bisect_left(keys, namespace + "/"), bisect_left(keys, namespace + "0")
+        return (max(first, bisect_left(keys, start)) if start else first), end
 
     # ---- changes
 

@@ -228,7 +228,7 @@ class HTTPHandler:
                 return Reply(body, content_type=content_type)
             case "watch":
                 self._long_running(state)
-                return await self._streams.serve(info, request, media, state.audit_id)
+                return await self._streams.serve(info, request, media, {"Audit-Id": state.audit_id})
             case "delete":
                 return await self._delete(info, request, media)
             case "deletecollection":

@@ -68,17 +68,33 @@ def encode_continue(revision: int, start: str) -> str:
     return base64.urlsafe_b64encode(token).decode().rstrip("=")
 
 
+_TOKEN_VERSION = "meta.k8s.io/v1"
+_TOKEN_LENGTH_MAX = 4096
+
+
 def decode_continue(token: str) -> tuple[int, str]:
-    """``(revision, start key)``; the revision is -1 for "the newest". Raises `BadRequest`."""
+    """``(revision, start key)``; the revision is negative for "the newest". Raises `BadRequest`."""
     try:
-        value = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        if not isinstance(value, dict) or value.get("v") != "meta.k8s.io/v1":
-            raise ValueError("continue key is not valid: incorrect encoded version")
-        revision, start = value.get("rv"), value.get("start")
-        if not isinstance(revision, int) or (revision < 1 and revision != _LATEST) or not isinstance(start, str):
-            raise ValueError("continue key is not valid: incorrect encoded start resourceVersion")
-    except (ValueError, binascii.Error) as e:
-        raise BadRequest(f"continue key is not valid: {e}") from e
+        if len(token) > _TOKEN_LENGTH_MAX:
+            raise ValueError("continue key is not valid: too long")
+        try:
+            value = orjson.loads(base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True))
+        except (ValueError, binascii.Error) as e:
+            raise ValueError(f"continue key is not valid: {e}") from e
+        version, revision, start = (
+            (value.get("v"), value.get("rv"), value.get("start")) if isinstance(value, dict) else (None, None, None)
+        )
+        if version != _TOKEN_VERSION:
+            shown = version if isinstance(version, str) else ""
+            raise ValueError(f"continue key is not valid: server does not recognize this encoded version {shown}")
+        if type(revision) is not int or not revision:
+            raise ValueError(
+                f"continue key is not valid: incorrect encoded start resourceVersion (version {_TOKEN_VERSION})"
+            )
+        if not isinstance(start, str) or not start:
+            raise ValueError(f"continue key is not valid: encoded start key empty (version {_TOKEN_VERSION})")
+    except ValueError as e:
+        raise BadRequest(f"invalid continue token: {e}") from e
     return revision, start
 
 
@@ -103,11 +119,11 @@ class Lister:
         selection = self.selection(info, options)
         version = options.resource_version
         if options.continue_token:
+            revision, start = decode_continue(options.continue_token)
             if version not in ("", "0"):
                 raise BadRequest("specifying resource version is not allowed when using continue")
-            revision, start = decode_continue(options.continue_token)
             if not start.startswith(self._prefix(selection)):
-                raise BadRequest("invalid continue token")
+                raise BadRequest(f"invalid continue token: continue key is not valid: {start}")
             return await self._continue(resource, selection, revision, start, options.limit)
         cacher = self._storage.cacher
         if not version:
@@ -115,9 +131,9 @@ class Lister:
         elif version != "0":
             revision = parse_revision(version)
             exact = options.resource_version_match == EXACT
-            if exact or (options.limit and not options.resource_version_match):
-                return await self._from_store(resource, selection, revision, "", options.limit)
             await cacher.reached(revision)
+            if revision and (exact or (options.limit and not options.resource_version_match)):
+                return await self._from_store(resource, selection, revision, "", options.limit)
         return self._from_cache(resource, selection, "", options.limit, cacher.revision)
 
     @staticmethod
@@ -126,28 +142,32 @@ class Lister:
 
     def _from_cache(self, resource: Resource, selection: Selection, start: str, limit: int, revision: int) -> Listing:
         cache = self._storage.cacher.kind(resource)
-        found = cache.select(selection)
-        if start:
-            found = (e for e in found if e.key >= start)
         if not limit:
-            return Listing(resource, list(found), revision, selection=selection)
+            return Listing(resource, list(cache.select(selection, start)), revision, selection=selection)
+        if not selection.filtered:
+            # A page of everything: no more is looked at than is answered.
+            items, remaining = cache.page(selection.namespace, start, limit)
+            token = encode_continue(revision, items[-1].key + "\0") if remaining else ""
+            return Listing(resource, items, revision, token, remaining or None, selection)
+        found = cache.select(selection, start)
         items = list(islice(found, limit))
-        following = next(found, None) if len(items) == limit else None
-        if following is None:
-            return Listing(resource, items, revision, selection=selection)
-        remaining = None if selection.filtered else 1 + sum(1 for _ in found)
-        token = encode_continue(revision, items[-1].key + "\0")
-        return Listing(resource, items, revision, token, remaining, selection)
+        token = ""
+        if len(items) == limit and next(found, None) is not None:
+            token = encode_continue(revision, items[-1].key + "\0")
+        return Listing(resource, items, revision, token, None, selection)
 
     async def _continue(
         self, resource: Resource, selection: Selection, revision: int, start: str, limit: int
     ) -> Listing:
         cacher = self._storage.cacher
-        if revision == _LATEST:
+        if revision < 0:
             await cacher.fresh()
             return self._from_cache(resource, selection, start, limit, cacher.revision)
         if revision > cacher.revision:
             await cacher.reached(revision)
+        if revision < await self._storage.store.compacted():
+            # Also where the cache could still answer: how long a token holds does not depend on what else happens.
+            raise ContinueExpired(encode_continue(_LATEST, start))
         if cacher.kind(resource).last_change <= revision:
             # Nothing of this kind changed since: the cache still is what it was then.
             return self._from_cache(resource, selection, start, limit, revision)
@@ -196,7 +216,8 @@ class Lister:
 
     async def watch(self, info: RequestInfo, options: ListOptions) -> tuple[Watcher, int | None]:
         """An attached watcher; detach it when done. The number, where there is one, is the revision at which its
-        initial events end and of which the client wants a bookmark. Raises `BadRequest` and `Expired`."""
+        initial events end and of which the client wants a bookmark. Raises `BadRequest`; and `Expired` and
+        `GatewayTimeout`, which a client gets as the stream's first and only event."""
         resource = info.resource
         assert resource is not None
         cacher = self._storage.cacher

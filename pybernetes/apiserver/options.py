@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -60,25 +61,42 @@ def flag(query: Mapping[str, str], name: str) -> bool:
     return value is not None and value.lower() not in ("0", "false")
 
 
+_DIGITS_MAX = 40
+"""A longer number is out of range whatever it says, and is not parsed: that would take its square in time."""
+_INT64_MAX = 2**63 - 1
+_UINT64_MAX = 2**64 - 1
+
+
 def _integer(query: Mapping[str, str], name: str) -> int | None:
+    """A 64-bit number, in Go's syntax and with its words for what is none."""
     text = query.get(name)
     if not text:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    digits = text[1:] if text[0] in "+-" else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise BadRequest(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax")
+    value = int(text) if len(digits) <= _DIGITS_MAX else _UINT64_MAX
+    if not -_INT64_MAX - 1 <= value <= _INT64_MAX:
+        raise BadRequest(f"strconv.ParseInt: parsing {quote(text)}: value out of range")
+    return value
 
 
 def revision(text: str) -> int:
     """A resourceVersion as a number; `BadRequest` where it is none."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise BadRequest(f'invalid resource version "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
-    return value
+    fault = ""
+    if not (text.isascii() and text.isdigit()):
+        fault = "invalid syntax"
+    elif len(text) > _DIGITS_MAX or int(text) > _UINT64_MAX:
+        fault = "value out of range"
+    if fault:
+        why = f"strconv.ParseUint: parsing {quote(text)}: {fault}"
+        raise BadRequest(f"invalid resource version: resourceVersion: Invalid value: {quote(text)}: {why}")
+    return int(text)
+
+
+def quote(text: str) -> str:
+    """A string as Go's ``%q`` shows it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def list_options(query: Mapping[str, str], *, watch: bool = False) -> ListOptions:
@@ -97,6 +115,11 @@ def list_options(query: Mapping[str, str], *, watch: bool = False) -> ListOption
         allow_watch_bookmarks=flag(query, "allowWatchBookmarks"),
         send_initial_events=flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
     )
+    unsaid = options.send_initial_events is None and not options.resource_version_match
+    if options.watch and unsaid and options.resource_version in ("", "0"):
+        # A watch from nowhere begins with what is there (upstream's SetListOptionsDefaults, KEP-3157).
+        options.send_initial_events = True
+        options.resource_version_match = NOT_OLDER_THAN
     check_list_options(options)
     return options
 
@@ -106,55 +129,43 @@ def _refuse(kind: str, faults: Sequence[field.FieldError]) -> NoReturn:
 
 
 def check_list_options(options: ListOptions) -> None:
-    """The rules between a list's parameters (upstream's ValidateListOptions)."""
+    """The rules between a list's or a watch's parameters, with the words of upstream's ValidateListOptions."""
     match, version = options.resource_version_match, options.resource_version
-    match_path = field.Path("resourceVersionMatch")
+    match_path, initial_path = field.Path("resourceVersionMatch"), field.Path("sendInitialEvents")
     faults: list[field.FieldError] = []
     if options.watch:
         initial = options.send_initial_events
-        if initial is None:
-            if match:
-                faults.append(
-                    field.forbidden(
-                        match_path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-                    )
-                )
-        else:
+        if initial is not None and match != NOT_OLDER_THAN:
+            why = f"sendInitialEvents requires setting resourceVersionMatch to {NOT_OLDER_THAN}"
+            faults.append(field.forbidden(match_path, why))
+        if match:
+            if initial is None:
+                why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+                faults.append(field.forbidden(match_path, why))
             if match != NOT_OLDER_THAN:
-                faults.append(
-                    field.forbidden(
-                        match_path,
-                        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                    )
-                    if not match
-                    else field.not_supported(match_path, match, [NOT_OLDER_THAN])
-                )
-            if initial and not options.allow_watch_bookmarks:
-                faults.append(
-                    field.forbidden(
-                        field.Path("sendInitialEvents"), "sendInitialEvents requires allowWatchBookmarks to be set"
-                    )
-                )
+                faults.append(field.not_supported(match_path, match, [NOT_OLDER_THAN]))
+            if options.continue_token:
+                faults.append(_forbidden_with_continue(match_path))
     else:
-        if options.send_initial_events is not None:
-            faults.append(field.forbidden(field.Path("sendInitialEvents"), "sendInitialEvents is forbidden for list"))
         if match:
             if not version:
-                faults.append(
-                    field.forbidden(match_path, "resourceVersionMatch is forbidden unless resourceVersion is provided")
-                )
+                why = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+                faults.append(field.forbidden(match_path, why))
             if options.continue_token:
-                faults.append(
-                    field.forbidden(match_path, "resourceVersionMatch is forbidden when continue is provided")
-                )
+                faults.append(_forbidden_with_continue(match_path))
             if match not in (EXACT, NOT_OLDER_THAN):
-                faults.append(field.not_supported(match_path, match, [EXACT, NOT_OLDER_THAN]))
-            elif match == EXACT and version == "0":
-                faults.append(
-                    field.forbidden(match_path, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
-                )
+                faults.append(field.not_supported(match_path, match, [EXACT, NOT_OLDER_THAN, ""]))
+            if match == EXACT and version == "0":
+                why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+                faults.append(field.forbidden(match_path, why))
+        if options.send_initial_events is not None:
+            faults.append(field.forbidden(initial_path, "sendInitialEvents is forbidden for list"))
     if faults:
         _refuse("ListOptions", faults)
+
+
+def _forbidden_with_continue(path: field.Path) -> field.FieldError:
+    return field.forbidden(path, "resourceVersionMatch is forbidden when continue is provided")
 
 
 def dry_run(query: Mapping[str, str], values: Sequence[str], kind: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pybernetes.api import selectors
 from pybernetes.api.errors import BadRequest
 from pybernetes.api.kinds.strategy import Strategy
@@ -44,13 +46,15 @@ class Selection:
         try:
             labels = selectors.parse_label_selector(label_selector) if label_selector else selectors.EVERYTHING
             fields = selectors.parse_field_selector(field_selector) if field_selector else None
+            if fields is not None and resource.storage_id == "core/pods":
+                fields = _without_old_names(fields)
         except selectors.SelectorError as e:
             raise BadRequest(str(e)) from e
         if fields is not None and not fields.empty:
-            known = strategy.selectable_field_names()
+            known = strategy.selectable_field_names() - _NOT_SERVED.get(resource.storage_id, frozenset())
             for field in fields.fields():
-                if field not in known:
-                    raise BadRequest(_unknown_field(field, known))
+                if field not in known and field not in _NEVER_SET.get(resource.storage_id, ()):
+                    raise BadRequest(_unknown_field(resource, field, known))
             self.name = fields.exact("metadata.name")
             if resource.namespaced and not namespace:
                 self.namespace = fields.exact("metadata.namespace") or ""
@@ -112,8 +116,39 @@ def _pairs(labels: selectors.LabelSelector) -> tuple[tuple[str, str], ...] | Non
     return tuple(found) if found and len(dict(found)) == len(found) else None
 
 
-def _unknown_field(field: str, known: frozenset[str]) -> str:
+def _without_old_names(fields: selectors.FieldSelector) -> selectors.FieldSelector:
+    """A pod's node used to be ``spec.host``, and old clients still call it so."""
+    if "spec.host" not in fields.fields():
+        return fields
+    return selectors.FieldSelector(
+        tuple(replace(r, field="spec.nodeName") if r.field == "spec.host" else r for r in fields.requirements)
+    )
+
+
+_NOT_SERVED = {
+    "core/namespaces": frozenset(("name",)),
+    "core/persistentvolumes": frozenset(("name",)),
+    "core/persistentvolumeclaims": frozenset(("name",)),
+    "apps/replicasets": frozenset(("status.replicas",)),
+}
+"""Fields that upstream's storage could select by, but its API does not let through."""
+
+_NEVER_SET = {
+    "core/pods": frozenset(("status.podIPs",)),
+    "apps/statefulsets": frozenset(("status.successful",)),
+}
+"""Fields that upstream's API lets through, but its storage knows no value of."""
+
+_OWN_WORDS = {
+    "apps/statefulsets": "field label not supported for appsv1.StatefulSet: {}",
+    "batch/jobs": 'field label "{}" not supported for batchv1.Job',
+}
+
+
+def _unknown_field(resource: Resource, field: str, known: frozenset[str]) -> str:
     """Upstream's words: those of kinds with fields of their own, and those of all others."""
+    if resource.storage_id in _OWN_WORDS:
+        return _OWN_WORDS[resource.storage_id].format(field)
     if known - {"metadata.name", "metadata.namespace"}:
         return f"field label not supported: {field}"
     return f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'

@@ -1,16 +1,20 @@
-"""A watch on the wire: lines of JSON for as long as the client and the server want, with bookmarks.
+"""A watch on the wire: lines of JSON, or messages of a WebSocket, for as long as the client and the server want.
 
 Frames that wait together leave in one write. A client that reads too slowly is cut off: its queue has overflowed and
-its connection is aborted, without touching others.
+its connection is aborted, without touching others. A version that is too old or from the future is told in the stream,
+as an ERROR event, and not by the answer's status: as upstream, where everything after authorization and parsing is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from typing import Protocol
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
+from pybernetes.api.errors import ApiError, Expired, GatewayTimeout
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.cacher import Cacher
@@ -22,6 +26,7 @@ from pybernetes.apiserver.operations import Operations
 from pybernetes.apiserver.options import list_options
 from pybernetes.apiserver.rendering import WatchRenderer
 from pybernetes.apiserver.requests import Request
+from pybernetes.apiserver.watching import Watcher
 from pybernetes.lib.clock import Clock
 
 BOOKMARK_SECONDS = 60.0
@@ -29,10 +34,23 @@ TIMEOUT_SECONDS_MIN = 1800
 """A watch without a timeout of its own lasts between this and twice this, as upstream's min-request-timeout."""
 
 _WRITE_BYTES = 256 * 1024
+_MESSAGE_BYTES_MAX = 4096
+"""Of a client's WebSocket message: it has nothing to say."""
+
+
+class _Stream(Protocol):
+    """The client's end of a watch."""
+
+    response: web.StreamResponse
+
+    async def start(self, request: Request, on_close: Callable[[], None]) -> None: ...
+    async def write(self, lines: list[bytes]) -> None: ...
+    async def close(self) -> None: ...
+    def release(self) -> None: ...
 
 
 class WatchStreams:
-    """Serves watches over HTTP. `end` ends all of them in order, each after what is queued for it."""
+    """Serves watches over HTTP. `Cacher.end_watches` ends all of them in order, each after what is queued for it."""
 
     def __init__(self, operations: Operations, cacher: Cacher, metrics: Metrics, clock: Clock) -> None:
         self._operations = operations
@@ -40,71 +58,91 @@ class WatchStreams:
         self._cacher = cacher
         self._metrics = metrics
 
-    async def serve(self, info: RequestInfo, request: Request, media: Media, audit_id: str) -> web.StreamResponse:
-        """Raises what the start of a watch raises; once it has begun, it ends without an error."""
+    async def serve(
+        self,
+        info: RequestInfo,
+        request: Request,
+        media: Media,
+        headers: dict[str, str],
+        initialized: Callable[[], None] = lambda: None,
+    ) -> web.StreamResponse:
+        """Raises what the start of a watch raises; once it has begun, it ends without an error. `initialized` is
+        called as soon as the watch is set up: it costs little from then on."""
         resource = info.resource
         assert resource is not None
         options = list_options(info.query, watch=True)
         renderer = WatchRenderer(info, media, self._clock) if media.transform else None
-        watcher, initial_end = await self._operations.watch(info, options)
-        response = web.StreamResponse(
-            headers={
-                "Audit-Id": audit_id,
-                "Cache-Control": "no-cache, private",
-                "Content-Type": "application/json" if not media.transform else "application/json;stream=watch",
-            }
-        )
+        headers["Cache-Control"] = "no-cache, private"
+        headers["Content-Type"] = "application/json" if not media.transform else "application/json;stream=watch"
+        stream: _Stream = _Messages(headers) if is_websocket(request) else _Lines(headers)
+        try:
+            watcher, initial_end = await self._operations.watch(info, options)
+        except (Expired, GatewayTimeout) as error:
+            initialized()
+            return await _refuse(stream, request, error)
+        initialized()
         loop = asyncio.get_running_loop()
         timeout = options.timeout_seconds or random.uniform(1, 2) * TIMEOUT_SECONDS_MIN
-        deadline = loop.time() + timeout
-        timer = loop.call_at(deadline, watcher.end)
+        timer = loop.call_at(loop.time() + timeout, watcher.end)
         connection = request.connection
         connection.disconnected = watcher.end
         transport = request.transport
         if transport is not None:
             watcher.on_drop(transport.abort)
-        bookmarks = options.allow_watch_bookmarks
-        bookmark_timer: asyncio.TimerHandle | None = None
-        next_bookmark = loop.time() + BOOKMARK_SECONDS * random.uniform(0.9, 1.1)
         try:
-            response.enable_chunked_encoding()
-            await response.prepare(request)
-            if bookmarks:
-                bookmark_timer = loop.call_at(next_bookmark, watcher.wake)
-            while True:
-                frames = await watcher.next()
-                if frames:
-                    await self._write(response, resource, renderer, frames)
-                if initial_end is not None:
-                    await response.write(self._bookmark(resource, renderer, initial_end, initial_events_end=True))
-                    initial_end = None
-                if watcher.ended:
-                    break
-                if bookmarks and loop.time() >= next_bookmark:
-                    await response.write(self._bookmark(resource, renderer, self._cacher.revision))
-                    next_bookmark = loop.time() + BOOKMARK_SECONDS
-                    bookmark_timer = loop.call_at(next_bookmark, watcher.wake)
+            await stream.start(request, watcher.end)
+            await self._pump(resource, renderer, watcher, stream, initial_end, bookmarks=options.allow_watch_bookmarks)
             if watcher.dropped:
                 self._metrics.terminated_watchers.inc()
-            elif bookmarks and not (request.transport is None or request.transport.is_closing()):
-                await response.write(self._bookmark(resource, renderer, self._cacher.revision))
+            elif not (request.transport is None or request.transport.is_closing()):
+                if options.allow_watch_bookmarks:
+                    await stream.write([self._bookmark(resource, renderer, self._cacher.revision)])
+                await stream.close()
         except ConnectionError:
             # The client is gone: nothing is left to tell it.
-            response.force_close()
+            stream.response.force_close()
         finally:
             connection.disconnected = None
             timer.cancel()
-            if bookmark_timer is not None:
-                bookmark_timer.cancel()
+            stream.release()
             self._operations.detach(watcher)
-        return response
+        return stream.response
 
-    async def _write(
+    async def _pump(
         self,
-        response: web.StreamResponse,
         resource: Resource,
         renderer: WatchRenderer | None,
-        frames: list[Frame],
+        watcher: Watcher,
+        stream: _Stream,
+        initial_end: int | None,
+        *,
+        bookmarks: bool,
+    ) -> None:
+        """Carries events to the client until the watcher ends, with a bookmark about every minute."""
+        loop = asyncio.get_running_loop()
+        next_bookmark = loop.time() + BOOKMARK_SECONDS * random.uniform(0.9, 1.1)
+        timer = loop.call_at(next_bookmark, watcher.wake) if bookmarks else None
+        try:
+            while True:
+                frames = await watcher.next()
+                if frames:
+                    await self._write(stream, resource, renderer, frames)
+                if initial_end is not None:
+                    if bookmarks:
+                        await stream.write([self._bookmark(resource, renderer, initial_end, initial_events_end=True)])
+                    initial_end = None
+                if watcher.ended:
+                    return
+                if bookmarks and loop.time() >= next_bookmark:
+                    await stream.write([self._bookmark(resource, renderer, self._cacher.revision)])
+                    next_bookmark = loop.time() + BOOKMARK_SECONDS
+                    timer = loop.call_at(next_bookmark, watcher.wake)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _write(
+        self, stream: _Stream, resource: Resource, renderer: WatchRenderer | None, frames: list[Frame]
     ) -> None:
         self._metrics.watch_events.inc(len(frames))
         lines: list[bytes] = []
@@ -114,11 +152,11 @@ class WatchStreams:
             lines.append(line)
             size += len(line)
             if size >= _WRITE_BYTES:
-                await response.write(b"".join(lines))
-                lines.clear()
+                await stream.write(lines)
+                lines = []
                 size = 0
         if lines:
-            await response.write(b"".join(lines))
+            await stream.write(lines)
 
     @staticmethod
     def _bookmark(
@@ -128,3 +166,81 @@ class WatchStreams:
         if renderer is not None:
             obj = renderer.bookmark(obj)
         return encoding.watch_frame("BOOKMARK", encoding.encode(obj))
+
+
+def is_websocket(request: Request) -> bool:
+    return (
+        request.headers.get("Upgrade", "").lower() == "websocket"
+        and "upgrade" in request.headers.get("Connection", "").lower()
+    )
+
+
+async def _refuse(stream: _Stream, request: Request, error: ApiError) -> web.StreamResponse:
+    """A stream of one ERROR event."""
+    try:
+        await stream.start(request, lambda: None)
+        await stream.write([encoding.watch_frame("ERROR", encoding.encode(error.to_status()))])
+        await stream.close()
+    except ConnectionError:
+        stream.response.force_close()
+    finally:
+        stream.release()
+    return stream.response
+
+
+class _Lines:
+    """A chunked answer, a line an event."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self.response = web.StreamResponse(headers=headers)
+
+    async def start(self, request: Request, on_close: Callable[[], None]) -> None:
+        self.response.enable_chunked_encoding()
+        await self.response.prepare(request)
+
+    async def write(self, lines: list[bytes]) -> None:
+        await self.response.write(b"".join(lines))
+
+    async def close(self) -> None:
+        """The answer's end is the handler's return."""
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+class _Messages:
+    """A WebSocket, a text message an event. What the client sends is ignored; its closing ends the watch."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._socket = web.WebSocketResponse(max_msg_size=_MESSAGE_BYTES_MAX, autoclose=True, compress=False)
+        for name, value in headers.items():
+            self._socket.headers[name] = value
+        self.response: web.StreamResponse = self._socket
+        self._reader: asyncio.Task[None] | None = None
+
+    async def start(self, request: Request, on_close: Callable[[], None]) -> None:
+        await self._socket.prepare(request)
+        self._reader = asyncio.get_running_loop().create_task(self._read(on_close), name="apiserver/watch-socket")
+
+    async def _read(self, on_close: Callable[[], None]) -> None:
+        async for message in self._socket:
+            if message.type is WSMsgType.ERROR:
+                break
+        on_close()
+
+    async def write(self, lines: list[bytes]) -> None:
+        if self._socket.closed:
+            raise ConnectionResetError("the client closed the WebSocket")
+        for line in lines:
+            await self._socket.send_str(line.decode())
+
+    async def close(self) -> None:
+        if self._reader is not None:
+            # Only one may read: the closing handshake reads for the client's answer.
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        await self._socket.close()
+
+    def release(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()

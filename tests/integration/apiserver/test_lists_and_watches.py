@@ -210,14 +210,27 @@ async def test_a_watch_from_nowhere_begins_with_what_is_there(server: Server) ->
             assert await events.take(2) == [("ADDED", "m000"), ("ADDED", "m001")]
 
 
-async def test_a_too_old_watch_expires(server: Server) -> None:
-    oldest = server.api.cacher.storage("core/configmaps").horizon
-    server.api.cacher.storage("core/configmaps").horizon = 100_000
+async def test_a_too_old_watch_is_told_in_its_stream(server: Server) -> None:
+    cache = server.api.cacher.storage("core/configmaps")
+    oldest, cache.horizon = cache.horizon, 100_000
     try:
-        expired = await server.get(MAPS, watch=1, resourceVersion=50)
-        assert expired.status == 410 and expired.json["message"] == "too old resource version: 50 (100000)"
+        async with watching_(server, MAPS, resourceVersion=50) as events:
+            event = await events.next()
+            assert event == {
+                "type": "ERROR",
+                "object": {
+                    "kind": "Status",
+                    "apiVersion": "v1",
+                    "metadata": {},
+                    "status": "Failure",
+                    "message": "too old resource version: 50 (100000)",
+                    "reason": "Expired",
+                    "code": 410,
+                },
+            }
+            assert await events.next() is None
     finally:
-        server.api.cacher.storage("core/configmaps").horizon = oldest
+        cache.horizon = oldest
 
 
 async def test_selected_watches_see_objects_come_and_go(server: Server) -> None:

@@ -168,7 +168,7 @@ def test_gzip() -> None:
 # ---- continue tokens and options
 
 
-@given(st.integers(1, 2**60) | st.just(-1), st.text())
+@given(st.integers(1, 2**60) | st.just(-1), st.text(min_size=1))
 def test_continue_tokens(revision: int, start: str) -> None:
     assert listing.decode_continue(listing.encode_continue(revision, start)) == (revision, start)
 
