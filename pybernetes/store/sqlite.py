@@ -46,7 +46,6 @@ from pybernetes.store.leases import LeaseTimer
 from pybernetes.store.sqlite_files import (
     OPERATIONS_MAX,
     WAL_LIMIT_BYTES,
-    check_value,
     checksum,
     connect,
     database,
@@ -56,6 +55,7 @@ from pybernetes.store.sqlite_files import (
     take_lock,
     wal_bytes,
 )
+from pybernetes.store.sqlite_writes import Changes, RecentValues
 from pybernetes.store.watchers import LIMIT_EVENTS, HubWatch, WatchHub
 
 T = TypeVar("T")
@@ -120,6 +120,7 @@ class SQLiteStore:
         # Owned by the writer thread.
         self._index: dict[str, _Meta] = {}
         self._lease_keys: dict[int, set[str]] = {}
+        self._values = RecentValues()
         self._next_revision = 2
         self._reader_pool = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._reader: sqlite3.Connection | None = None
@@ -369,21 +370,26 @@ class SQLiteStore:
         return error if isinstance(error, StoreError) else StoreError(f"{type(error).__name__}: {error}")
 
     def _write_group(self, connection: sqlite3.Connection, group: list[_Request]) -> None:
+        """Decides every transaction of the group on the index, then writes what comes of them all at once."""
         undo: list[tuple[str, _Meta | None]] = []
-        batches: list[WatchBatch] = []
+        changes = Changes()
         revision_before = self._next_revision
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            self._values.fetch(connection, self._ids_replaced(group))
             for request in group:
-                self._write_one(connection, request, undo, batches)
-            failpoints.hit("store/before-commit")
-            connection.execute("COMMIT")
-            failpoints.hit("store/after-commit")
+                self._decide(connection, request, undo, changes)
+            if changes.rows or changes.leases:
+                connection.execute("BEGIN IMMEDIATE")
+                changes.write(connection)
+                failpoints.hit("store/before-commit")
+                connection.execute("COMMIT")
+                failpoints.hit("store/after-commit")
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers are told and the writer lives on
             failure = self._undo_transaction(connection, error)
             for key, meta in reversed(undo):
                 self._set_meta(key, meta)
             self._next_revision = revision_before
+            self._values.drop(row[0] for row in changes.rows)
             if len(group) > 1 and not isinstance(error, sqlite3.Error):
                 # One of them cannot be written whatever the disk does; the others are not to suffer from it.
                 for request in group:
@@ -392,8 +398,9 @@ class SQLiteStore:
             log.error("store write failed", error=str(failure), transactions=len(group))
             for request in group:
                 request.result, request.error = None, failure
-            batches = []
-        self._loop.call_soon_threadsafe(self._committed, group, batches)
+            changes.batches = []
+        self._values.shrink()
+        self._loop.call_soon_threadsafe(self._committed, group, changes.batches)
         if wal_bytes(self._directory) > self._wal_checkpoint_bytes:
             self._empty_wal(connection)
 
@@ -422,6 +429,11 @@ class SQLiteStore:
         # Where it did not work, another try with each commit would help nobody.
         self._wal_checkpoint_bytes = self._wal_limit_bytes + (wal_bytes(self._directory) if busy else 0)
 
+    def _ids_replaced(self, group: list[_Request]) -> list[int]:
+        """The rows that the group's operations may replace."""
+        index = self._index
+        return [meta.id for request in group for op in request.operations if (meta := index.get(op.key)) is not None]
+
     def _set_meta(self, key: str, meta: _Meta | None) -> None:
         old = self._index.get(key)
         if old is not None and old.lease:
@@ -439,17 +451,15 @@ class SQLiteStore:
         meta = self._index.get(key)
         if meta is None:
             return None
-        query = "SELECT value, checksum FROM history WHERE id = ?"
-        value, expected = connection.execute(query, (meta.id,)).fetchone()
-        check_value(key, value, expected)
+        value = self._values.get(connection, key, meta.id)
         return KeyValue(key, value, meta.create_revision, revision_of(meta.id), meta.version, meta.lease)
 
-    def _write_one(
+    def _decide(
         self,
         connection: sqlite3.Connection,
         request: _Request,
         undo: list[tuple[str, _Meta | None]],
-        batches: list[WatchBatch],
+        changes: Changes,
     ) -> None:
         for compare in request.compares:
             meta = self._index.get(compare.key)
@@ -464,51 +474,49 @@ class SQLiteStore:
                 request.result = TxnResult(False, self._next_revision - 1, current)
                 return
         if request.lease_to_end:
-            keys = sorted(self._lease_keys.pop(request.lease_to_end, ()))
-            connection.execute("DELETE FROM leases WHERE id = ?", (request.lease_to_end,))
+            keys = sorted(self._lease_keys.get(request.lease_to_end, ()))
+            changes.leases.append((request.lease_to_end,))
             for chunk in range(0, len(keys), OPERATIONS_MAX - 1):
-                self._write_operations(
-                    connection, [Delete(k) for k in keys[chunk : chunk + OPERATIONS_MAX - 1]], undo, batches
-                )
+                self._operate(connection, [Delete(k) for k in keys[chunk : chunk + OPERATIONS_MAX - 1]], undo, changes)
+            self._lease_keys.pop(request.lease_to_end, None)
         else:
-            self._write_operations(connection, request.operations, undo, batches)
+            self._operate(connection, request.operations, undo, changes)
         request.result = TxnResult(True, self._next_revision - 1, [])
 
-    def _write_operations(
+    def _operate(
         self,
         connection: sqlite3.Connection,
         operations: Sequence[Operation],
         undo: list[tuple[str, _Meta | None]],
-        batches: list[WatchBatch],
+        changes: Changes,
     ) -> None:
         revision = self._next_revision
         events: list[Event] = []
         for place, op in enumerate(operations):
-            row_id = revision * OPERATIONS_MAX + place
-            old = self._index.get(op.key)
+            key, row_id = op.key, revision * OPERATIONS_MAX + place
+            old = self._index.get(key)
+            previous = self._current(connection, key) if old is not None else None
             if isinstance(op, Put):
-                value: bytes | None = op.value
-                create, version = (old.create_revision, old.version + 1) if old else (revision, 1)
+                value = op.value
+                create, version = (old.create_revision, old.version + 1) if old is not None else (revision, 1)
+                replaced = old.id if old is not None else 0
+                changes.rows.append((row_id, key, value, create, version, op.lease, replaced, checksum(value)))
+                self._values.put(row_id, value)
                 meta: _Meta | None = _Meta(row_id, create, version, op.lease)
-                row: tuple[Any, ...] = (
-                    row_id, op.key, value, create, version, op.lease, old.id if old else 0, checksum(op.value),
-                )  # fmt: skip
+                events.append(Event("PUT", key, value, create, revision, version, previous))
             elif old is None:
                 continue
             else:
-                value = meta = None
-                row = (row_id, op.key, None, old.create_revision, old.version, 0, old.id, None)
-            previous = self._current(connection, op.key)
-            connection.execute("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-            undo.append((op.key, old))
-            self._set_meta(op.key, meta)
-            if meta is None:
-                events.append(Event("DELETE", op.key, None, 0, revision, 0, previous))
-            else:
-                events.append(Event("PUT", op.key, value, meta.create_revision, revision, meta.version, previous))
+                changes.rows.append((row_id, key, None, old.create_revision, old.version, 0, old.id, None))
+                meta = None
+                events.append(Event("DELETE", key, None, 0, revision, 0, previous))
+            undo.append((key, old))
+            self._set_meta(key, meta)
+            if old is not None:
+                self._values.drop((old.id,))
         if events:
             self._next_revision += 1
-            batches.append(WatchBatch(events, revision))
+            changes.batches.append(WatchBatch(events, revision))
 
     def _committed(self, group: list[_Request], batches: list[WatchBatch]) -> None:
         """In the event loop: publishes what is durable now, then answers."""
