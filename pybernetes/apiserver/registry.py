@@ -320,7 +320,7 @@ class Registry:
         try:
             if goes_with_update(obj, old):
                 written = await self.storage.remove(resource, existing, dry_run=info.dry_run)
-            elif obj == old:
+            elif obj == old and not self.storage.is_stale(resource, existing):
                 return existing
             else:
                 written = await self.storage.write(

@@ -12,6 +12,7 @@ from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.cacher import Cacher, storage_key
+from pybernetes.apiserver.encryption.store import EncryptedStore
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.store_errors import api_error
 from pybernetes.lib.clock import Clock
@@ -57,6 +58,13 @@ class ObjectStorage:
         self.store = store
         self.cacher = cacher
         self._event_lease = EventLease(store, clock)
+        self._encrypted = store if isinstance(store, EncryptedStore) else None
+
+    def is_stale(self, resource: Resource, entry: Entry) -> bool:
+        """Whether the stored form is out of date, so that even an unchanged object is to be written again."""
+        if self._encrypted is None:
+            return False
+        return self._encrypted.is_stale(storage_key(resource, entry.namespace, entry.name))
 
     def cached(self, resource: Resource, namespace: str, name: str) -> Entry | None:
         return self.cacher.kind(resource).get(namespace, name)
