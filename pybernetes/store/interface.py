@@ -1,8 +1,8 @@
 """The store: a revisioned key-value store in etcd's terms. It knows no kinds.
 
 Every committed transaction that writes raises the revision by one; all its writes share it. A watch delivers every
-change of its range, in order, from any revision that is not compacted. Implementations: `memory`, `sqlite` (and etcd
-behind the same interface); one contract suite in ``tests/contract`` runs on all.
+change of its range, in order, from any revision that is not compacted. Implementations: `memory`, `sqlite`, `etcd`;
+one contract suite in ``tests/contract`` runs on all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 
 class StoreError(Exception):
-    """The store failed; nothing is known to be written."""
+    """The store failed; nothing is known to be written (and nothing is, but for `OutcomeUnknown`)."""
 
 
 class Compacted(StoreError):
@@ -34,6 +34,14 @@ class WatchOverflow(StoreError):
 
 class StoreClosed(StoreError):
     """The store was closed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached at the moment; nothing was written."""
+
+
+class OutcomeUnknown(StoreError):
+    """The connection to the store was lost after a write was sent: it may or may not have happened."""
 
 
 class StoreFull(StoreError):
