@@ -110,20 +110,41 @@ def _parse_carefully(body: bytes, decoder: json.JSONDecoder) -> Any:
     return _repair(value) if "\\u" in text else value
 
 
+_KEY_END = re.compile(rb'"[ \t\r\n]*:')
+
+
+def _keys(value: Any) -> int:
+    """How many members all objects in the value have."""
+    if isinstance(value, dict):
+        return len(value) + sum(_keys(v) for v in value.values() if isinstance(v, (dict, list)))
+    return sum(_keys(v) for v in value if isinstance(v, (dict, list)))
+
+
+def _surely_unique(body: bytes, value: Any) -> bool:
+    """Whether the text of `value` plainly has no field twice. It has none where the value spells the same text again,
+    nor where as many keys came out as there are ends of keys in the text (a string may hold what looks like one)."""
+    if not isinstance(value, (dict, list)) or orjson.dumps(value) == body.strip():
+        return True
+    return len(_KEY_END.findall(body)) == _keys(value)
+
+
 def parse_json(body: bytes, *, find_duplicates: bool = False) -> Body:
     """The value of a JSON text. Raises `TextError` with the message of Go's parser."""
-    if find_duplicates:
-        try:
-            return Body(_parse_carefully(body, _UNIQUE))
-        except _DuplicateKey:
-            faults: list[str] = []
-            value = _merge_pairs(_parse_carefully(body, _ALL_PAIRS), "", faults)
-            return Body(value, list(dict.fromkeys(faults)))
     try:
-        return Body(orjson.loads(body))
+        value = orjson.loads(body)
     except orjson.JSONDecodeError:
         # Either malformed, or something that Go reads and orjson does not: bytes that are no UTF-8, half surrogates.
-        return Body(_parse_carefully(body, _PLAIN))
+        if not find_duplicates:
+            return Body(_parse_carefully(body, _PLAIN))
+    else:
+        if not find_duplicates or _surely_unique(body, value):
+            return Body(value)
+    try:
+        return Body(_parse_carefully(body, _UNIQUE))
+    except _DuplicateKey:
+        faults: list[str] = []
+        value = _merge_pairs(_parse_carefully(body, _ALL_PAIRS), "", faults)
+        return Body(value, list(dict.fromkeys(faults)))
 
 
 # ---- YAML -------------------------------------------------------------------------------------------------------
