@@ -9,17 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 Object = dict[str, Any]
 """A decoded Kubernetes object. Shared ones (from caches and watches) are read-only by convention."""
 
 
 def clone(value: Any) -> Any:
-    """Deep copy of decoded JSON; several times faster than ``copy.deepcopy``."""
+    """Deep copy of decoded JSON, by way of its text: a third of the time that walking it takes."""
+    if not isinstance(value, (dict, list)):
+        return value
+    try:
+        return orjson.loads(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        # What JSON's text cannot carry this way: integers beyond 64 bits in somebody's free-form field.
+        return _walk(value)
+
+
+def _walk(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: clone(v) if isinstance(v, (dict, list)) else v for k, v in value.items()}
-    if isinstance(value, list):
-        return [clone(v) if isinstance(v, (dict, list)) else v for v in value]
-    return value
+        return {k: _walk(v) for k, v in value.items()}
+    return [_walk(v) for v in value] if isinstance(value, list) else value
 
 
 def metadata(obj: Mapping[str, Any]) -> Object:
