@@ -17,6 +17,7 @@ from pybernetes.api.resources import (
     PERSISTENTVOLUMECLAIMS,
     PODS,
     REPLICATIONCONTROLLERS,
+    RESOURCECLAIMS,
     RESOURCEQUOTAS,
     SECRETS,
     SERVICES,
@@ -31,7 +32,14 @@ _LEGACY_COUNTS = {
     for r in (CONFIGMAPS, SECRETS, REPLICATIONCONTROLLERS, RESOURCEQUOTAS, SERVICES, PERSISTENTVOLUMECLAIMS, PODS)
 }
 _PLAIN = ("cpu", "memory", "ephemeral-storage")
+_POD_NAMES = frozenset(("pods", *(prefix + name for name in _PLAIN for prefix in ("", "requests.", "limits."))))
+_SERVICE_NAMES = frozenset(("services", "services.nodeports", "services.loadbalancers"))
+_CLAIM_NAMES = frozenset(("persistentvolumeclaims", "requests.storage"))
 _STORAGE_CLASS = "storageclass.storage.k8s.io"
+_CLASS_SUFFIXES = tuple(f".{_STORAGE_CLASS}/{name}" for name in sorted(_CLAIM_NAMES))
+_DEVICE_SUFFIX = ".deviceclass.resource.k8s.io/devices"
+_ALL_DEVICES = 32
+"""What a request for all devices of a node counts as: the most that one claim may be given."""
 _ONE = Quantity.of(1)
 
 
@@ -111,10 +119,33 @@ def _claim_usage(claim: Object) -> Usage:
         usage[f"{class_}.{_STORAGE_CLASS}/persistentvolumeclaims"] = _ONE
     asked = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if asked is not None:
-        amount = parse(str(asked))
+        allocated = ((claim.get("status") or {}).get("allocatedResources") or {}).get("storage")
+        amount = _whole(parse(str(asked)))
+        if allocated is not None:
+            # A growth that was taken back may still be on its way in the storage.
+            amount = max(amount, _whole(parse(str(allocated))))
         usage["requests.storage"] = amount
         if class_:
             usage[f"{class_}.{_STORAGE_CLASS}/requests.storage"] = amount
+    return usage
+
+
+def _whole(amount: Quantity) -> Quantity:
+    return Quantity.of(amount.value, amount.format)
+
+
+def _device_usage(claim: Object) -> Usage:
+    """The devices that a ResourceClaim asks for, by class; of alternatives, the most of each class."""
+    usage: Usage = {}
+    for request in ((claim.get("spec") or {}).get("devices") or {}).get("requests") or ():
+        counts: dict[str, int] = {}
+        for option in request.get("firstAvailable") or [request.get("exactly") or {}]:
+            number = _ALL_DEVICES if option.get("allocationMode") == "All" else int(option.get("count") or 1)
+            class_ = str(option.get("deviceClassName") or "")
+            counts[class_] = max(counts.get(class_, 0), number)
+        for class_, number in counts.items():
+            name = class_ + _DEVICE_SUFFIX
+            usage[name] = usage.get(name, Quantity()) + Quantity.of(number)
     return usage
 
 
@@ -127,6 +158,8 @@ def usage_of(resource: Resource, obj: Object, now: float) -> Usage:
         usage |= _service_usage(obj)
     elif resource == PERSISTENTVOLUMECLAIMS:
         usage |= _claim_usage(obj)
+    elif resource == RESOURCECLAIMS:
+        usage |= _device_usage(obj)
     elif resource in _LEGACY_COUNTS:
         usage[_LEGACY_COUNTS[resource]] = _ONE
     return usage
@@ -137,14 +170,19 @@ def is_counted(resource: Resource, name: str) -> bool:
     if name == count_name(resource):
         return True
     if resource == PODS:
-        return name == "pods" or (
-            name.startswith(("requests.", "limits.", "hugepages-", *_PLAIN)) and (name != "requests.storage")
-        )
+        return name in _POD_NAMES or name.startswith(("hugepages-", "requests.hugepages-")) or _is_extended(name)
     if resource == SERVICES:
-        return name == "services" or name.startswith("services.")
+        return name in _SERVICE_NAMES
     if resource == PERSISTENTVOLUMECLAIMS:
-        return name in ("persistentvolumeclaims", "requests.storage") or f".{_STORAGE_CLASS}/" in name
+        return name in _CLAIM_NAMES or name.endswith(_CLASS_SUFFIXES)
+    if resource == RESOURCECLAIMS:
+        return name.endswith(_DEVICE_SUFFIX)
     return _LEGACY_COUNTS.get(resource) == name
+
+
+def _is_extended(name: str) -> bool:
+    """``requests.example.com/gpu``: only requests of extended resources are limited."""
+    return name.startswith("requests.") and "/" in name and "kubernetes.io/" not in name
 
 
 def _is_best_effort(pod: Object) -> bool:
@@ -201,13 +239,26 @@ def _class_matches(scope: Mapping[str, Any], name: str) -> bool:
 
 
 def scopes_match(quota: Object, resource: Resource, obj: Object) -> bool:
-    """Whether the object is within all scopes of the quota. Scopes speak of pods only."""
+    """Whether the object is within all scopes of the quota. Scopes speak of pods, and one of claims."""
     spec = quota.get("spec") or {}
     scopes: list[Mapping[str, Any]] = [{"scopeName": name} for name in spec.get("scopes") or ()]
     scopes += (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
     if not scopes:
         return True
+    if resource == PERSISTENTVOLUMECLAIMS:
+        return all(s.get("scopeName") == "VolumeAttributesClass" and _attributes_match(s, obj) for s in scopes)
     return resource == PODS and all(_scope_matches(s, obj) for s in scopes)
+
+
+def _attributes_match(scope: Mapping[str, Any], claim: Object) -> bool:
+    """Whether a class of the claim's is meant: the one it wants, the one it has, the one it is moved to."""
+    status = claim.get("status") or {}
+    names = (
+        (claim.get("spec") or {}).get("volumeAttributesClassName"),
+        status.get("currentVolumeAttributesClassName"),
+        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    )
+    return any(_class_matches(scope, name) for name in {str(n) for n in names if n} or {""})
 
 
 def total(usages: Iterable[Usage], names: Iterable[str]) -> Usage:

@@ -452,6 +452,13 @@ class CacheReader:
     def subscribe(self, resource: Resource, handler: ChangeHandler) -> Callable[[], None]:
         return self._cacher.kind(resource).subscribe(handler)
 
+    async def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        found = self.get(resource, namespace, name)
+        if found is None:
+            await self._cacher.fresh()
+            found = self.get(resource, namespace, name)
+        return found
+
 
 def _split(key: str) -> tuple[str, str]:
     """``(storage id, key within the kind)`` of a store's key."""

@@ -176,7 +176,7 @@ class Deleter:
             if existing is None:
                 raise errors.not_found(resource.group, resource.plural, info.name)
             _check_preconditions(resource, existing, options)
-            await registry.admit("DELETE", info, None, existing.obj)
+            await registry.admit("DELETE", info, None, existing.obj, options)
             plan = plan_deletion(resource, strategy, existing.obj, options, registry.clock.now())
             written: Entry | None
             if isinstance(plan, Pending):

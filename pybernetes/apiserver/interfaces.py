@@ -16,6 +16,7 @@ from cryptography import x509
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.api.user import User
+from pybernetes.apiserver.options import DeleteOptions
 
 Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
 
@@ -66,6 +67,11 @@ class ObservableReader(ObjectReader, Protocol):
         before `subscribe` returns. Handlers are quick and do not raise. Returns the unsubscription."""
         ...
 
+    async def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """`get`, and where nothing is there, once more when the cache shows all that is committed by now: for what
+        a client may have made a moment ago. Raises ApiError where the store does not answer."""
+        ...
+
 
 class Authenticator(Protocol):
     async def authenticate(self, headers: Mapping[str, str], peer_certificate: x509.Certificate | None) -> User | None:
@@ -114,9 +120,37 @@ class Authorizer(Protocol):
 AdmissionOperation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 
 
+@dataclass(frozen=True, slots=True)
+class Rider:
+    """A write of another object that happens together with a request's own, in one transaction, or not at all."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    obj: Object
+    """Private; the cache's once it is written."""
+    revision: int
+    """The one that it replaces."""
+
+
+class Charge(Protocol):
+    """What a request costs others (a ResourceQuota), to be written with the request's own object."""
+
+    riders: Sequence[Rider]
+
+    async def renew(self) -> None:
+        """A rider's object has changed: looks again. Raises `Forbidden` where it does not allow the request now."""
+        ...
+
+    def release(self) -> None:
+        """The request is over, written or not. Idempotent."""
+        ...
+
+
 @dataclass(slots=True)
 class AdmissionRequest:
-    """What admission sees. `object` is private and may be changed by mutating plugins; `old` is shared."""
+    """What admission sees. `object` is private and may be changed by mutating plugins, in place; `old` is shared.
+    Both are in the stored version."""
 
     operation: AdmissionOperation
     resource: Resource
@@ -128,6 +162,12 @@ class AdmissionRequest:
     old: Object | None
     dry_run: bool
     warnings: list[str]
+    info: RequestInfo | None = None
+    """The request that this is about: which version was asked for, with which query. None where there is none."""
+    options: DeleteOptions | None = None
+    """Of a deletion."""
+    charge: Charge | None = None
+    """Set by a validating plugin. The registry writes the riders and releases it."""
 
 
 class AdmissionPlugin(Protocol):
@@ -146,6 +186,8 @@ class AdmissionPlugin(Protocol):
     def listen(self, changed: Callable[[], None]) -> None:
         """`changed` is to be called whenever an answer of `handles` is another than before."""
         ...
+
+    def close(self) -> None: ...
 
     async def mutate(self, request: AdmissionRequest) -> None: ...
     async def validate(self, request: AdmissionRequest) -> None: ...

@@ -25,6 +25,7 @@ from pybernetes.apiserver.admission.chain import NO_STEPS, AdmissionChain, Steps
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.identity import Identities
 from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionPlugin, AdmissionRequest, RequestInfo
+from pybernetes.apiserver.options import DeleteOptions
 from pybernetes.apiserver.options import revision as parse_revision
 from pybernetes.apiserver.served import ServedKinds
 from pybernetes.apiserver.storage import ObjectStorage
@@ -187,14 +188,21 @@ class Registry:
         if faults:
             raise errors.invalid(resource.group, resource.kind, name, faults)
         info.warnings += strategy.warnings(obj, None)
-        for validate in steps.validators:
-            await validate(request)
-        reservation = self._begin(info, resource, obj, None)
+        reservation = None
         try:
-            return await self.storage.write(
-                resource, meta.get("namespace") or "", name, obj, expected=0, dry_run=info.dry_run
-            )
+            for validate in steps.validators:
+                await validate(request)
+            reservation = self._begin(info, resource, obj, None)
+            namespace = meta.get("namespace") or ""
+            if request.charge is not None:
+                return await self.storage.write_charged(
+                    resource, namespace, name, obj, expected=0, charge=request.charge
+                )
+            return await self.storage.write(resource, namespace, name, obj, expected=0, dry_run=info.dry_run)
         finally:
+            if request.charge is not None:
+                request.charge.release()
+                request.charge = None
             if reservation is not None:
                 await reservation.finish()
 
@@ -303,30 +311,37 @@ class Registry:
         if faults:
             raise errors.invalid(resource.group, resource.kind, info.name, faults)
         info.warnings += strategy.warnings(obj, old)
-        for validate in steps.validators:
-            await validate(request)
-        if tracked:
-            obj = track_update(
-                old,
-                obj,
-                manager=manager_of(info),
-                node=type_of(resource),
-                now=self.clock.now(),
-                api_version=resource.api_version,
-                subresource=info.subresource,
-            )
-        reservation = self._begin(info, resource, obj, old)
+        reservation = None
         written: Entry | None
         try:
+            for validate in steps.validators:
+                await validate(request)
+            if tracked:
+                obj = track_update(
+                    old,
+                    obj,
+                    manager=manager_of(info),
+                    node=type_of(resource),
+                    now=self.clock.now(),
+                    api_version=resource.api_version,
+                    subresource=info.subresource,
+                )
+            reservation = self._begin(info, resource, obj, old)
             if goes_with_update(obj, old):
                 written = await self.storage.remove(resource, existing, dry_run=info.dry_run)
             elif obj == old and not self.storage.is_stale(resource, existing):
                 return existing
+            elif request.charge is not None:
+                written = await self.storage.write_charged(
+                    resource, existing.namespace, existing.name, obj, expected=existing.revision, charge=request.charge
+                )
             else:
                 written = await self.storage.write(
                     resource, existing.namespace, existing.name, obj, expected=existing.revision, dry_run=info.dry_run
                 )
         finally:
+            if request.charge is not None:
+                request.charge.release()
             if reservation is not None:
                 await reservation.finish()
         if written is None and conditional and not retry:
@@ -372,17 +387,25 @@ class Registry:
             name = obj["metadata"].get("name") or ""
         return AdmissionRequest(
             operation, resource, info.namespace, name, info.subresource, info.user, obj, old, info.dry_run,
-            info.warnings,
+            info.warnings, info,
         )  # fmt: skip
 
     async def admit(
-        self, operation: AdmissionOperation, info: RequestInfo, obj: Object | None, old: Object | None
+        self,
+        operation: AdmissionOperation,
+        info: RequestInfo,
+        obj: Object | None,
+        old: Object | None,
+        options: DeleteOptions | None = None,
     ) -> None:
         """Both phases, for what stores no object of its own: deletions, connections, reviews."""
         assert info.resource is not None
         resource = conversion.storage_resource(info.resource)
         steps = self.admission.steps(operation, resource, info.subresource)
+        if not steps.mutators and not steps.validators:
+            return
         request = self._admission_request(operation, info, resource, obj, old)
+        request.options = options
         for mutate in steps.mutators:
             await mutate(request)
         for validate in steps.validators:

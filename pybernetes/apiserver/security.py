@@ -114,5 +114,5 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
         jwks=tokens.jwks(),
         tokens=tokens,
         transport=transport,
-        closers=(rbac.close, node.close),
+        closers=(rbac.close, node.close, *(p.close for p in plugins)),
     )

@@ -7,6 +7,7 @@ not have happened.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
@@ -14,6 +15,7 @@ from pybernetes.apiserver import encoding
 from pybernetes.apiserver.cacher import Cacher, storage_key
 from pybernetes.apiserver.encryption.store import EncryptedStore
 from pybernetes.apiserver.entries import Entry
+from pybernetes.apiserver.interfaces import Charge, Rider
 from pybernetes.apiserver.store_errors import api_error
 from pybernetes.lib.clock import Clock
 from pybernetes.store.interface import Compare, Delete, Operation, Put, Store, StoreError, TxnResult
@@ -75,37 +77,97 @@ class ObjectStorage:
         return self.cacher.kind(resource).get(namespace, name)
 
     async def write(
-        self, resource: Resource, namespace: str, name: str, obj: Object, *, expected: int, dry_run: bool = False
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        obj: Object,
+        *,
+        expected: int,
+        dry_run: bool = False,
+        riders: Sequence[Rider] = (),
     ) -> Entry | None:
         """Writes the object if its revision is `expected` (0: there is none); None where it is another.
 
         `obj` is the caller's own and becomes the cache's: nobody may change it afterwards.
         """
         stored = encoding.encode_stored(resource.api_version, resource.kind, obj)
-        short = f"{namespace}/{name}" if resource.namespaced else name
         if dry_run:
+            short = f"{namespace}/{name}" if resource.namespaced else name
             return self._dry(resource, short, obj, stored, expected)
+        if riders:
+            return await self._write_with(resource, namespace, name, obj, stored, expected, riders)
         key = storage_key(resource, namespace, name)
         lease = await self._lease() if resource.storage_id == "core/events" else 0
         self.cacher.expect(key, stored, obj)
         written = False
         try:
-            result = await self._txn(Compare(key, expected), Put(key, stored, lease))
+            result = await self._txn([Compare(key, expected)], [Put(key, stored, lease)])
             written = result.succeeded
         finally:
             if not written:
                 self.cacher.forget(key)
         if not written:
             return None
-        cached = self.cacher.kind(resource).get(namespace if resource.namespaced else "", name)
-        if cached is not None and cached.revision == result.revision:
-            return cached
-        obj["metadata"]["resourceVersion"] = str(result.revision)
-        return Entry(short, obj, encoding.with_version(stored, result.revision), result.revision)
+        return self._entry(resource, namespace, name, obj, stored, result.revision)
 
-    async def _txn(self, compare: Compare, operation: Operation) -> TxnResult:
+    async def write_charged(
+        self, resource: Resource, namespace: str, name: str, obj: Object, *, expected: int, charge: Charge
+    ) -> Entry | None:
+        """`write`, together with what it costs others; as often as those change meanwhile. Raises what `renew` does."""
+        while True:
+            written = await self.write(resource, namespace, name, obj, expected=expected, riders=charge.riders)
+            if written is not None or not charge.riders:
+                return written
+            current = await self.current(resource, namespace, name)
+            if (current.revision if current is not None else 0) != expected:
+                return None
+            await charge.renew()
+
+    async def _write_with(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        obj: Object,
+        stored: bytes,
+        expected: int,
+        riders: Sequence[Rider],
+    ) -> Entry | None:
+        """One transaction: the object and its riders. The cache holds all of them when this returns."""
+        writes = [(storage_key(resource, namespace, name), stored, obj, expected)]
+        for rider in riders:
+            raw = encoding.encode_stored(rider.resource.api_version, rider.resource.kind, rider.obj)
+            writes.append((storage_key(rider.resource, rider.namespace, rider.name), raw, rider.obj, rider.revision))
+        for key, raw, value, _ in writes:
+            self.cacher.expect(key, raw, value)
+        written = False
         try:
-            return await self.store.txn([compare], [operation])
+            result = await self._txn(
+                [Compare(key, revision) for key, _, _, revision in writes], [Put(key, raw) for key, raw, _, _ in writes]
+            )
+            written = result.succeeded
+        finally:
+            if not written:
+                for key, _, _, _ in writes:
+                    self.cacher.forget(key)
+        if not written:
+            return None
+        await self.cacher.reached(result.revision)
+        return self._entry(resource, namespace, name, obj, stored, result.revision)
+
+    def _entry(self, resource: Resource, namespace: str, name: str, obj: Object, stored: bytes, revision: int) -> Entry:
+        """The cache's entry of what was just written, or one like it where the cache is behind or further on."""
+        cached = self.cached(resource, namespace if resource.namespaced else "", name)
+        if cached is not None and cached.revision == revision:
+            return cached
+        obj["metadata"]["resourceVersion"] = str(revision)
+        short = f"{namespace}/{name}" if resource.namespaced else name
+        return Entry(short, obj, encoding.with_version(stored, revision), revision)
+
+    async def _txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:
+        try:
+            return await self.store.txn(compares, operations)
         except StoreError as e:
             raise api_error(e) from e
 
@@ -131,5 +193,5 @@ class ObjectStorage:
         if dry_run:
             return entry
         key = storage_key(resource, entry.namespace, entry.name)
-        result = await self._txn(Compare(key, entry.revision), Delete(key))
+        result = await self._txn([Compare(key, entry.revision)], [Delete(key)])
         return entry.tombstone(result.revision) if result.succeeded else None

@@ -10,8 +10,7 @@ from pybernetes.api import errors
 from pybernetes.api.meta import Object, is_deleting
 from pybernetes.api.resources import NAMESPACES, Resource
 from pybernetes.apiserver.admission.plugin import Plugin, refuse
-from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionRequest, ObjectReader
-from pybernetes.client.interface import Client
+from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionRequest, ObservableReader
 
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 
@@ -25,9 +24,8 @@ class NamespaceLifecycle(Plugin):
 
     name = "NamespaceLifecycle"
 
-    def __init__(self, reader: ObjectReader, client: Client) -> None:
+    def __init__(self, reader: ObservableReader) -> None:
         self._reader = reader
-        self._client = client
 
     def handles(self, operation: AdmissionOperation, resource: Resource, subresource: str) -> bool:
         if resource.storage_id == NAMESPACES.storage_id:
@@ -42,9 +40,11 @@ class NamespaceLifecycle(Plugin):
             if request.name in IMMORTAL:
                 raise errors.forbidden("", "namespaces", request.name, "this namespace may not be deleted")
             return
-        namespace: Object | None = self._reader.get(NAMESPACES, "", request.namespace)
+        namespace = self._reader.get(NAMESPACES, "", request.namespace)
         if namespace is None:
-            namespace = await self._client.get(NAMESPACES, request.namespace)
+            namespace = await self._reader.find(NAMESPACES, "", request.namespace)
+            if namespace is None:
+                raise errors.not_found("", "namespaces", request.namespace)
         if request.operation != "CREATE" or not _is_terminating(namespace):
             return
         refusal = refuse(

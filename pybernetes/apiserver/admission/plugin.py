@@ -35,6 +35,9 @@ class Plugin:
     def listen(self, changed: Callable[[], None]) -> None:
         """Most plugins never change their mind."""
 
+    def close(self) -> None:
+        """Ends subscriptions and connections."""
+
     async def mutate(self, request: AdmissionRequest) -> None:
         """Changes `request.object` in place, or refuses."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pybernetes.api.meta import Object, name_of
 from pybernetes.api.resources import PODS, PRIORITYCLASSES
 from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse
-from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
+from pybernetes.apiserver.interfaces import AdmissionRequest, ObservableReader
 
 _DEFAULT_POLICY = "PreemptLowerPriority"
 
@@ -18,7 +18,7 @@ class Priority(Plugin):
     operations = ("CREATE", "UPDATE")
     resources = (("pods", ""), ("priorityclasses", ""))
 
-    def __init__(self, reader: ObjectReader) -> None:
+    def __init__(self, reader: ObservableReader) -> None:
         self._reader = reader
 
     async def mutate(self, request: AdmissionRequest) -> None:
@@ -33,12 +33,12 @@ class Priority(Plugin):
                 if spec.get(field) is None and old.get(field) is not None:
                     spec[field] = old[field]
         elif request.operation == "CREATE":
-            self._resolve(request, spec)
+            await self._resolve(request, spec)
 
-    def _resolve(self, request: AdmissionRequest, spec: Object) -> None:
+    async def _resolve(self, request: AdmissionRequest, spec: Object) -> None:
         name = spec.get("priorityClassName")
         if name:
-            chosen = self._reader.get(PRIORITYCLASSES, "", name)
+            chosen = await self._reader.find(PRIORITYCLASSES, "", name)
             if chosen is None:
                 raise refuse(request, f"no PriorityClass with name {name} was found")
         else:

@@ -49,7 +49,7 @@ class Context:
 
 
 PLUGINS: tuple[tuple[str, Callable[[Context], Plugin]], ...] = (
-    ("NamespaceLifecycle", lambda c: NamespaceLifecycle(c.reader, c.client)),
+    ("NamespaceLifecycle", lambda c: NamespaceLifecycle(c.reader)),
     ("LimitRanger", lambda c: LimitRanger(c.reader)),
     ("ServiceAccount", lambda c: ServiceAccount(c.reader)),
     ("NodeRestriction", lambda c: NodeRestriction(c.reader)),
@@ -66,7 +66,7 @@ PLUGINS: tuple[tuple[str, Callable[[Context], Plugin]], ...] = (
     ("CertificateSubjectRestriction", lambda c: CertificateSubjectRestriction()),
     ("DefaultIngressClass", lambda c: DefaultIngressClass(c.reader)),
     # Nothing may refuse after the quota was charged.
-    ("ResourceQuota", lambda c: ResourceQuota(c.reader, c.client, c.clock)),
+    ("ResourceQuota", lambda c: ResourceQuota(c.reader, c.clock)),
 )
 """(name, maker) of every plugin that is on by default."""
 

@@ -1,9 +1,10 @@
-"""ResourceQuota: a creation that would exceed a quota is refused; one that fits is charged to it first.
+"""ResourceQuota: a creation that would exceed a quota is refused; one that fits is charged to it.
 
-A namespace with quotas admits its charged requests one after the other (a lock each, dropped with the last waiter);
-namespaces without quotas pay one look-up. A charge is an update of the quota's status with its resourceVersion, so
-that several servers cannot both spend the last of it; what is charged and then not created, the quota controller
-gives back when it counts again.
+The charge is written with the object in one transaction, each conditional on the version it was computed from: no
+quota is ever overspent, by whatever number of requests and servers, and nothing is charged that was not created.
+A namespace's charged requests are written one after the other (a lock each, dropped with the last waiter), since they
+would only race for the quota's version; namespaces without quotas pay one look-up. What goes away, the quota
+controller gives back when it counts again.
 
 Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/.
 """
@@ -11,10 +12,10 @@ Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pybernetes.api import errors
-from pybernetes.api.meta import Object, clone, is_deleting, name_of, resource_version_of
+from pybernetes.api.meta import Object, is_deleting, name_of, namespace_of, resource_version_of
 from pybernetes.api.quantity import Quantity, parse
 from pybernetes.api.quota import Usage, is_counted, scopes_match, usage_of
 from pybernetes.api.resources import (
@@ -28,93 +29,132 @@ from pybernetes.api.resources import (
     Resource,
 )
 from pybernetes.apiserver.admission.plugin import Plugin, refuse
-from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionRequest, ObjectReader
-from pybernetes.client.interface import Client
+from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionRequest, ObservableReader, Rider
 from pybernetes.lib.clock import Clock
 
-_TRIES = 3
 _COMPUTE = frozenset(("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"))
 """What containers must state once a quota of the namespace counts it."""
-_UNCHARGED = (EVENTS, BINDINGS, LOCALSUBJECTACCESSREVIEWS)
-_WRITTEN_KEPT = 4096
-_UPDATES_COUNT = (SERVICES, PERSISTENTVOLUMECLAIMS)
+_UNCHARGED = frozenset(r.storage_id for r in (EVENTS, BINDINGS, LOCALSUBJECTACCESSREVIEWS))
+_UPDATES_COUNT = frozenset(r.storage_id for r in (SERVICES, PERSISTENTVOLUMECLAIMS))
+_WAIT_SECONDS = 10.0
+"""For one's turn, as upstream."""
 
 
 class ResourceQuota(Plugin):
+    """Must come last: nothing may refuse what has been charged."""
+
     name = "ResourceQuota"
 
+    def __init__(self, reader: ObservableReader, clock: Clock) -> None:
+        self._clock = clock
+        self._quotas: dict[str, dict[str, Object]] = {}
+        """By namespace and name; only namespaces that have some."""
+        self._locks: dict[str, _Lock] = {}
+        self._changed: Callable[[], None] = lambda: None
+        self._unsubscribe = reader.subscribe(RESOURCEQUOTAS, self._on_quota)
+
+    def close(self) -> None:
+        self._unsubscribe()
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+
     def handles(self, operation: AdmissionOperation, resource: Resource, subresource: str) -> bool:
-        if not resource.namespaced:
+        if not self._quotas or not resource.namespaced:
             return False
         if operation == "CREATE":
-            return not subresource and resource not in _UNCHARGED
+            return not subresource and resource.storage_id not in _UNCHARGED
         if operation != "UPDATE":
             return False
-        if subresource == "resize":
-            return resource == PODS
-        return not subresource and resource in _UPDATES_COUNT
+        if subresource:
+            return subresource == "resize" and resource == PODS
+        return resource.storage_id in _UPDATES_COUNT
 
-    def __init__(self, reader: ObjectReader, client: Client, clock: Clock) -> None:
-        self._reader = reader
-        self._client = client
-        self._clock = clock
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        # The newest status this plugin wrote, until the watch cache shows it.
-        self._written: dict[tuple[str, str], Object] = {}
+    def _on_quota(self, old: Object | None, new: Object | None) -> None:
+        quota = new or old
+        assert quota is not None
+        namespace, had_any = namespace_of(quota), bool(self._quotas)
+        if new is not None:
+            self._quotas.setdefault(namespace, {})[name_of(new)] = new
+        elif namespace in self._quotas:
+            self._quotas[namespace].pop(name_of(quota), None)
+            if not self._quotas[namespace]:
+                del self._quotas[namespace]
+        if had_any != bool(self._quotas):
+            self._changed()
 
     async def validate(self, request: AdmissionRequest) -> None:
-        if request.object is None or not self._reader.list(RESOURCEQUOTAS, request.namespace):
+        if request.object is None or request.namespace not in self._quotas:
             return
-        lock, waiting = self._locks.get(request.namespace, (asyncio.Lock(), 0))
-        self._locks[request.namespace] = (lock, waiting + 1)
+        if not self.plan(request) or request.dry_run:
+            return
+        lock = self._locks.get(request.namespace)
+        if lock is None:
+            lock = self._locks[request.namespace] = _Lock()
+        charge = _Charge(self, request, lock)
+        await charge.begin()
+        request.charge = charge
+
+    def plan(self, request: AdmissionRequest) -> list[Rider]:
+        """The quotas' new states, as the cache shows them now. Raises Forbidden."""
+        quotas = [q for q in self._quotas.get(request.namespace, {}).values() if not is_deleting(q)]
+        charged = plan_charges(request, quotas, self._clock.now())
+        return [Rider(RESOURCEQUOTAS, request.namespace, name_of(q), q, int(resource_version_of(q))) for q in charged]
+
+    def leave(self, namespace: str, lock: _Lock) -> None:
+        """One request less needs the lock."""
+        lock.users -= 1
+        if not lock.users and self._locks.get(namespace) is lock:
+            del self._locks[namespace]
+
+
+class _Lock(asyncio.Lock):
+    users = 0
+
+
+class _Charge:
+    """One request's turn at its namespace's quotas, from `begin` to `release`."""
+
+    def __init__(self, plugin: ResourceQuota, request: AdmissionRequest, lock: _Lock) -> None:
+        self.riders: Sequence[Rider] = ()
+        self._plugin = plugin
+        self._request = request
+        self._lock: _Lock | None = lock
+        lock.users += 1
+
+    async def begin(self) -> None:
+        """Waits for the turn and computes the charge. Raises Forbidden, InternalError; it is over then."""
+        lock = self._lock
+        assert lock is not None
+        held = False
         try:
-            async with lock:
-                await self._charge(request)
-        finally:
-            lock, waiting = self._locks[request.namespace]
-            if waiting == 1:
-                del self._locks[request.namespace]
+            if lock.locked():
+                async with asyncio.timeout(_WAIT_SECONDS):
+                    await lock.acquire()
             else:
-                self._locks[request.namespace] = (lock, waiting - 1)
+                await lock.acquire()
+            held = True
+            self.riders = self._plugin.plan(self._request)
+        except TimeoutError:
+            raise errors.InternalError("Internal error occurred: resource quota evaluation timed out") from None
+        finally:
+            if not self.riders:
+                # Nothing to write after all, or a refusal: the next one's turn.
+                self._end(held)
 
-    async def _charge(self, request: AdmissionRequest) -> None:
-        fresh = False
-        for _ in range(_TRIES):
-            quotas = await self._quotas(request.namespace, fresh=fresh)
-            charged = plan_charges(request, quotas, self._clock.now())
-            if request.dry_run or not charged:
-                return
-            try:
-                for quota in charged:
-                    self._note(await self._client.update(RESOURCEQUOTAS, quota, subresource="status"))
-                return
-            except (errors.Conflict, errors.NotFound):
-                fresh = True
-        raise refuse(request, f"Internal error occurred: resource quota evaluation timed out after {_TRIES} conflicts")
+    async def renew(self) -> None:
+        self.riders = self._plugin.plan(self._request)
 
-    async def _quotas(self, namespace: str, *, fresh: bool) -> list[Object]:
-        if fresh:
-            return [q for q in (await self._client.list(RESOURCEQUOTAS, namespace)).items if not is_deleting(q)]
-        quotas = []
-        for quota in self._reader.list(RESOURCEQUOTAS, namespace):
-            key = (namespace, name_of(quota))
-            written = self._written.get(key)
-            if written is not None:
-                if int(resource_version_of(written)) > int(resource_version_of(quota)):
-                    quota = written
-                else:
-                    del self._written[key]
-            if not is_deleting(quota):
-                quotas.append(quota)
-        return quotas
+    def release(self) -> None:
+        self._end(held=True)
 
-    def _note(self, quota: Object) -> None:
-        namespace, name = quota["metadata"]["namespace"], name_of(quota)
-        if self._reader.get(RESOURCEQUOTAS, namespace, name) is not None:
-            if len(self._written) >= _WRITTEN_KEPT:
-                # Left over from quotas that are gone; at worst an update conflicts and is tried again.
-                self._written.clear()
-            self._written[(namespace, name)] = quota
+    def _end(self, held: bool) -> None:
+        lock, self._lock = self._lock, None
+        if lock is None:
+            return
+        if held:
+            lock.release()
+        self._plugin.leave(self._request.namespace, lock)
 
 
 def plan_charges(request: AdmissionRequest, quotas: Sequence[Object], now: float) -> list[Object]:
@@ -133,7 +173,7 @@ def plan_charges(request: AdmissionRequest, quotas: Sequence[Object], now: float
             continue
         if request.resource == PODS and (unstated := _unstated(obj, limited)):
             raise refuse(request, f"failed quota: {name_of(quota)}: must specify {unstated}")
-        asked = {name: amount for name, amount in usage.items() if name in limited and amount.nano > 0}
+        asked = {name: amount for name, amount in usage.items() if name in limited and amount}
         if not asked:
             continue
         used_texts = (quota.get("status") or {}).get("used") or {}
@@ -142,16 +182,15 @@ def plan_charges(request: AdmissionRequest, quotas: Sequence[Object], now: float
             raise refuse(request, f"status unknown for quota: {name_of(quota)}, resources: {','.join(unknown)}")
         used = {name: parse(str(used_texts[name])) for name in asked}
         after = {name: used[name] + amount if used[name] else amount + used[name] for name, amount in asked.items()}
-        exceeded = [name for name in sorted(asked) if after[name] > hard[name]]
+        exceeded = [name for name in sorted(asked) if asked[name].nano > 0 and after[name] > hard[name]]
         if exceeded:
             raise refuse(
                 request,
                 f"exceeded quota: {name_of(quota)}, requested: {_shown(asked, exceeded)}, "
                 f"used: {_shown(used, exceeded)}, limited: {_shown(hard, exceeded)}",
             )
-        copy = clone(quota)
-        copy["status"]["used"] = {**used_texts, **{name: str(amount) for name, amount in after.items()}}
-        charged.append(copy)
+        status = {**quota["status"], "used": {**used_texts, **{name: str(amount) for name, amount in after.items()}}}
+        charged.append({**quota, "metadata": {**quota["metadata"]}, "status": status})
     return charged
 
 
@@ -166,6 +205,9 @@ def _shown(amounts: Mapping[str, Quantity], names: Sequence[str]) -> str:
 def _unstated(pod: Object, limited: set[str]) -> str:
     """What containers leave unsaid that a quota counts: ``limits.cpu for: a,b; memory for: a``."""
     spec = pod.get("spec") or {}
+    if any((spec.get("resources") or {}).get(kind) for kind in ("requests", "limits")):
+        # What the pod says as a whole stands for its containers (KEP-2837).
+        return ""
     missing: dict[str, list[str]] = {}
     for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
         resources = container.get("resources") or {}
@@ -173,9 +215,4 @@ def _unstated(pod: Object, limited: set[str]) -> str:
             kind, _, plain = name.rpartition(".")
             if plain not in (resources.get(kind or "requests") or {}):
                 missing.setdefault(name, []).append(str(container.get("name")))
-    pod_level = spec.get("resources") or {}
-    for name in list(missing):
-        kind, _, plain = name.rpartition(".")
-        if plain in (pod_level.get(kind or "requests") or {}):
-            del missing[name]
     return "; ".join(f"{name} for: {','.join(sorted(set(missing[name])))}" for name in sorted(missing))

@@ -9,7 +9,7 @@ from pybernetes.api.meta import Object, clone
 from pybernetes.api.quantity import QuantityError, parse
 from pybernetes.api.resources import PODS, RUNTIMECLASSES
 from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse
-from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
+from pybernetes.apiserver.interfaces import AdmissionRequest, ObservableReader
 
 
 class RuntimeClass(Plugin):
@@ -17,14 +17,14 @@ class RuntimeClass(Plugin):
     operations = ("CREATE",)
     resources = (("pods", ""),)
 
-    def __init__(self, reader: ObjectReader) -> None:
+    def __init__(self, reader: ObservableReader) -> None:
         self._reader = reader
 
     async def mutate(self, request: AdmissionRequest) -> None:
         pod = request.object
         if request.operation != "CREATE" or pod is None or not is_for(request, PODS):
             return
-        class_ = self._class_of(request, pod)
+        class_ = await self._class_of(request, pod)
         if class_ is None:
             return
         spec = pod["spec"]
@@ -40,18 +40,18 @@ class RuntimeClass(Plugin):
         if request.operation != "CREATE" or pod is None or not is_for(request, PODS):
             return
         overhead = (pod.get("spec") or {}).get("overhead")
-        class_ = self._class_of(request, pod)
+        class_ = await self._class_of(request, pod)
         defined = ((class_ or {}).get("overhead") or {}).get("podFixed")
         if overhead and not defined:
             raise refuse(request, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")
         if defined and not _same(overhead or {}, defined):
             raise refuse(request, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
 
-    def _class_of(self, request: AdmissionRequest, pod: Object) -> Object | None:
+    async def _class_of(self, request: AdmissionRequest, pod: Object) -> Object | None:
         name = (pod.get("spec") or {}).get("runtimeClassName")
         if not name:
             return None
-        class_ = self._reader.get(RUNTIMECLASSES, "", name)
+        class_ = await self._reader.find(RUNTIMECLASSES, "", name)
         if class_ is None:
             raise refuse(request, f'pod rejected: RuntimeClass "{name}" not found')
         return class_

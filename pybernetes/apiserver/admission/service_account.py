@@ -99,7 +99,7 @@ class ServiceAccount(Plugin):
             self._limit_secrets(request, account, pod)
 
     async def _account(self, request: AdmissionRequest, name: str) -> Object:
-        account = self._reader.get(SERVICEACCOUNTS, request.namespace, name)
+        account = await self._reader.find(SERVICEACCOUNTS, request.namespace, name)
         if account is None and name == DEFAULT and self._waiting < _MAX_WAITERS:
             # The namespace may have been made a moment ago: its default account is on its way.
             await self._wait(request.namespace, name)

@@ -17,7 +17,7 @@ from pybernetes.api.resources import (
     VOLUMEATTRIBUTESCLASSES,
 )
 from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse
-from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
+from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader, ObservableReader
 
 _BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 _DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
@@ -84,7 +84,7 @@ class PersistentVolumeClaimResize(Plugin):
     operations = ("UPDATE",)
     resources = (("persistentvolumeclaims", ""),)
 
-    def __init__(self, reader: ObjectReader) -> None:
+    def __init__(self, reader: ObservableReader) -> None:
         self._reader = reader
 
     async def validate(self, request: AdmissionRequest) -> None:
@@ -97,7 +97,7 @@ class PersistentVolumeClaimResize(Plugin):
         if (old.get("status") or {}).get("phase") != "Bound":
             raise refuse(request, "Only bound persistent volume claims can be expanded")
         class_name = annotations_of(new).get(_BETA_CLASS) or (new.get("spec") or {}).get("storageClassName")
-        class_ = self._reader.get(STORAGECLASSES, "", class_name) if class_name else None
+        class_ = await self._reader.find(STORAGECLASSES, "", class_name) if class_name else None
         if class_ is None or not class_.get("allowVolumeExpansion"):
             raise refuse(
                 request,

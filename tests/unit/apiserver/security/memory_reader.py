@@ -18,6 +18,8 @@ class MemoryReader:
         self._objects: dict[str, dict[tuple[str, str], Object]] = {}
         self._handlers: dict[str, list[Handler]] = {}
         self._revision = 0
+        self.arriving: list[tuple[Resource, Object]] = []
+        """What the store holds already and `find` waits for."""
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         return self._objects.get(resource.storage_id, {}).get((namespace, name))
@@ -33,6 +35,11 @@ class MemoryReader:
         for obj in self.list(resource):
             handler(None, obj)
         return lambda: handlers.remove(handler)
+
+    async def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        while self.get(resource, namespace, name) is None and self.arriving:
+            self.put(*self.arriving.pop())
+        return self.get(resource, namespace, name)
 
     def put(self, resource: Resource, obj: Object) -> Object:
         self._revision += 1

@@ -49,31 +49,19 @@ from pybernetes.apiserver.interfaces import Attributes, Decision
 from tests.unit.apiserver.security.admitting import admit, pod, request
 from tests.unit.apiserver.security.memory_reader import MemoryReader
 
-
-class StoreClient:
-    """Reads what the store holds and the cache does not show yet."""
-
-    def __init__(self, namespaces: dict[str, Object] | None = None) -> None:
-        self.namespaces = namespaces or {}
-
-    async def get(self, resource: Any, name: str, namespace: str = "", *, subresource: str = "") -> Object:
-        if name not in self.namespaces:
-            raise errors.not_found("", "namespaces", name)
-        return self.namespaces[name]
-
-
 # NamespaceLifecycle
 
 
-def lifecycle(reader: MemoryReader, **stored: Object) -> NamespaceLifecycle:
-    return NamespaceLifecycle(reader, StoreClient(stored))  # type: ignore[arg-type]
+def lifecycle(reader: MemoryReader) -> NamespaceLifecycle:
+    return NamespaceLifecycle(reader)
 
 
 async def test_an_unknown_namespace(reader: MemoryReader) -> None:
     with pytest.raises(errors.NotFound, match=r'^namespaces "shop" not found$'):
         await admit(lifecycle(reader), request("CREATE", CONFIGMAPS, {"metadata": {"name": "c"}}))
-    # The store knows it already.
-    await admit(lifecycle(reader, shop={}), request("CREATE", CONFIGMAPS, {"metadata": {"name": "c"}}))
+    # The store knows it already, the cache not yet.
+    reader.arriving.append((NAMESPACES, {"metadata": {"name": "shop"}}))
+    await admit(lifecycle(reader), request("CREATE", CONFIGMAPS, {"metadata": {"name": "c"}}))
     # Who asks what he may do must not learn which namespaces there are.
     await admit(lifecycle(reader), request("CREATE", LOCALSUBJECTACCESSREVIEWS, {"metadata": {}}))
 
