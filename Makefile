@@ -15,10 +15,10 @@ PACKAGES := containerd runc containernetworking-plugins catatonit nftables iptab
   busybox-static ca-certificates
 TEST_PACKAGES := etcd-server docker-registry nginx-light redis-server socat curl
 
-.PHONY: help up down test day1 bench lint
+.PHONY: help up down test day1 endpoints bench lint
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: .make/packages .make/kubectl .make/venv  ## Start a two-node cluster and the web example on it
 	@$(BIN)/python examples/web/run.py
@@ -38,6 +38,9 @@ day1: .make/packages .make/test-packages .make/kubectl .make/venv-dev  ## Run th
 
 bench: .make/packages .make/venv-dev  ## Measure speed and size beside their floors; FIGURE=name for one
 	@$(BIN)/python -m bench $(FIGURE)
+
+endpoints: .make/packages .make/venv-dev  ## Walk all stable endpoints of Kubernetes; print those that do not hold, and how many do
+	@$(BIN)/python -m tests.endpoints
 
 lint: .make/venv-dev  ## Check style, types and layers
 	@$(BIN)/ruff check .

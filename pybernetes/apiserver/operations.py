@@ -15,10 +15,11 @@ from pybernetes.api import errors
 from pybernetes.api.kinds.scale import from_scale, to_scale
 from pybernetes.api.meta import Object, clone
 from pybernetes.api.patch import apply as ssa
-from pybernetes.api.resources import Resource
+from pybernetes.api.resources import COMPONENTSTATUSES, Resource
 from pybernetes.api.schema.nodes import type_of
 from pybernetes.apiserver import conversion, patching, subresources
 from pybernetes.apiserver.authorization import access_denied
+from pybernetes.apiserver.components import Components
 from pybernetes.apiserver.deletion import Deleted, Deleter
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.interfaces import Attributes, Authorizer, HandlerKey, ObjectHandler, RequestInfo
@@ -51,6 +52,7 @@ class Operations:
         deleter: Deleter,
         authorizer: Authorizer,
         object_handlers: Mapping[HandlerKey, ObjectHandler],
+        components: Components,
     ) -> None:
         self.registry = registry
         self.kinds: ServedKinds = registry.kinds
@@ -58,6 +60,7 @@ class Operations:
         self._deleter = deleter
         self._authorizer = authorizer
         self._object_handlers = dict(object_handlers)
+        self._components = components
 
     # ---- authorization
 
@@ -88,6 +91,8 @@ class Operations:
     # ---- reading
 
     async def get(self, info: RequestInfo, resource_version: str = "") -> Entry | Object:
+        if info.resource is COMPONENTSTATUSES:
+            return self._components.get(info.name)
         entry = await self.registry.get(info, resource_version)
         if info.subresource == "scale":
             assert info.resource is not None
@@ -95,6 +100,9 @@ class Operations:
         return entry
 
     async def list(self, info: RequestInfo, options: ListOptions) -> Listing:
+        if info.resource is COMPONENTSTATUSES:
+            selection = self._lister.selection(info, options)
+            return self._components.list(selection, self.registry.storage.cacher.revision)
         return await self._lister.list(info, options)
 
     async def watch(self, info: RequestInfo, options: ListOptions) -> tuple[Watcher, int | None]:
@@ -150,7 +158,7 @@ class Operations:
         assert resource is not None
         wanted = self.decode(info, body, options, faults)
         _check_name(info, wanted)
-        strategy = subresources.strategy_for(info, self.kinds.strategy(resource))
+        strategy = subresources.strategy_for(info, self.kinds.strategy(resource), self.registry.clock)
         if info.subresource == "scale":
 
             async def scaled(existing: Entry | None) -> Object:
@@ -179,7 +187,7 @@ class Operations:
         assert resource is not None
         patching.check_options(patch, options)
         what = self.body_type(info)
-        strategy = subresources.strategy_for(info, self.kinds.strategy(resource))
+        strategy = subresources.strategy_for(info, self.kinds.strategy(resource), self.registry.clock)
         scale = info.subresource == "scale"
         if patch.type == APPLY_PATCH and not scale:
             return await self._apply(info, patch.body, options)
@@ -224,7 +232,7 @@ class Operations:
             meta.setdefault("name", info.name)
             return self._to_storage(resource, self._decode_patched(info, obj, resource, options))
 
-        strategy = subresources.strategy_for(info, self.kinds.strategy(resource))
+        strategy = subresources.strategy_for(info, self.kinds.strategy(resource), self.registry.clock)
         entry, created = await self.registry.update(
             info, applied, strategy=strategy, may_create=not info.subresource, retry=True, applied=True
         )

@@ -120,6 +120,7 @@ class Registry:
             await cacher.reached(parse_revision(resource_version))
         entry = cacher.kind(resource).get(info.namespace, info.name)
         if entry is None:
+            resource = conversion.storage_resource(resource)
             raise errors.not_found(resource.group, resource.plural, info.name)
         return entry
 
@@ -129,7 +130,7 @@ class Registry:
         """Creates a decoded, defaulted object in its stored version. Raises `AlreadyExists`, `Invalid`, ..."""
         assert info.resource is not None
         resource = conversion.storage_resource(info.resource)
-        strategy = self.kinds.strategy(resource)
+        strategy = self.kinds.strategy(info.resource)
         meta = obj.setdefault("metadata", {})
         self._match_namespace(info, resource, meta)
         request, steps = await self._mutated(info, resource, obj)
@@ -384,7 +385,8 @@ class Registry:
     ) -> AdmissionRequest:
         name = info.name
         if not name and obj is not None:
-            name = obj["metadata"].get("name") or ""
+            # What is not stored, as reviews, may come without metadata.
+            name = (obj.get("metadata") or {}).get("name") or ""
         return AdmissionRequest(
             operation, resource, info.namespace, name, info.subresource, info.user, obj, old, info.dry_run,
             info.warnings, info,

@@ -67,8 +67,10 @@ class ServedKinds:
         return schema.decode_patched(obj, what, field_validation)
 
     def strategy(self, resource: Resource) -> Strategy:
-        """The strategy of the stored version of `resource`."""
+        """The strategy of the stored version of `resource`; events have rules of their own in either group."""
         strategy = self._strategies.get(resource)
         if strategy is None:
-            strategy = self._strategies[resource] = self._strategy_for(conversion.storage_resource(resource))
+            strategy = self._strategies[resource] = self._strategy_for(
+                resource if resource is resources.EVENTS_V1 else conversion.storage_resource(resource)
+            )
         return strategy

@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -26,6 +27,7 @@ from pybernetes.apiserver.audit.requests import HTTPAudit
 from pybernetes.apiserver.audit.trail import AuditTrail
 from pybernetes.apiserver.cacher import Cacher, CacheReader
 from pybernetes.apiserver.compaction import Compactor
+from pybernetes.apiserver.components import Components
 from pybernetes.apiserver.deletion import Deleter
 from pybernetes.apiserver.documents import Documents
 from pybernetes.apiserver.endpoints import Endpoints, HealthCheck
@@ -41,6 +43,7 @@ from pybernetes.apiserver.interfaces import (
     ObservableReader,
 )
 from pybernetes.apiserver.listing import Lister
+from pybernetes.apiserver.log_files import LogFiles
 from pybernetes.apiserver.metrics import Metrics
 from pybernetes.apiserver.operations import Operations
 from pybernetes.apiserver.pods import PodHandlers
@@ -100,6 +103,8 @@ class APIServerConfig:
     """History that is at least this old is compacted away, as often; 0 for never."""
     tune_garbage_collection: bool = True
     """See `tune_garbage_collection`."""
+    logs_directory: Path | None = None
+    """Whose files ``/logs/`` shows; None for no such path."""
     clock: Clock = field(default_factory=SystemClock)
     audit: AuditTrail | None = None
     """Told of every request; None for no audit log."""
@@ -135,6 +140,7 @@ class APIServer:
         self._listeners: list[asyncio.Server] = []
         self._stopping = False
         self._pending_hooks: set[str] = set()
+        self.components = Components(self._store_fault)
         self.metrics.add_objects(lambda: {k.storage_id: len(k) for k in self.cacher.kinds()})
 
     # ---- lifecycle
@@ -151,12 +157,19 @@ class APIServer:
         deleter = Deleter(registry, lister)
         pods = PodHandlers(registry, deleter, self.reader)
         operations = self._operations = Operations(
-            registry, lister, deleter, security.authorizer, {**pods.handlers(), **security.object_handlers}
+            registry,
+            lister,
+            deleter,
+            security.authorizer,
+            {**pods.handlers(), **security.object_handlers},
+            self.components,
         )
         endpoints = Endpoints(
             self.metrics, self._checks(), openid_configuration=security.openid_configuration, jwks=security.jwks
         )
         Documents(self.kinds, config.server_address).install(endpoints)
+        if config.logs_directory is not None:
+            LogFiles(config.logs_directory).install(endpoints)
         handler = HTTPHandler(
             operations,
             security.authenticator,
@@ -221,11 +234,14 @@ class APIServer:
         self._pending_hooks.add(name)
         return lambda: self._pending_hooks.discard(name)
 
+    def _store_fault(self) -> str:
+        return "" if self.cacher.following else "the store's watch is broken"
+
     def _checks(self) -> list[HealthCheck]:
         return [
             HealthCheck("ping", lambda: ""),
             HealthCheck("log", lambda: ""),
-            HealthCheck("etcd", lambda: "" if self.cacher.following else "the store's watch is broken"),
+            HealthCheck("etcd", self._store_fault),
             HealthCheck("informer-sync", lambda: "" if self.cacher.following else "not synced", live=False),
             HealthCheck(
                 "poststarthook",

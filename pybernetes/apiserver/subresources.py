@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from pybernetes.api.field import FieldError
+from pybernetes.api.kinds.certificates import CertificateSigningRequestStrategy
 from pybernetes.api.kinds.pods import PodStrategy
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object
+from pybernetes.api.time import format_time
 from pybernetes.apiserver.interfaces import RequestInfo
+from pybernetes.lib.clock import Clock
 
 
 class _Part(Strategy):
@@ -40,8 +43,29 @@ class NamespaceFinalize(_Part):
             obj.pop("status", None)
 
 
+def stamp_conditions(obj: Object, old: Object, now: float) -> None:
+    """Gives a certificate signing request's conditions the times that they come without: now, or for the transition
+    that of the condition of that type that was in the same state already."""
+    time = format_time(now)
+    before = {c.get("type"): c for c in (old.get("status") or {}).get("conditions") or ()}
+    for condition in (obj.get("status") or {}).get("conditions") or ():
+        if not condition.get("lastUpdateTime"):
+            condition["lastUpdateTime"] = time
+        if not condition.get("lastTransitionTime"):
+            same = before.get(condition.get("type"), {})
+            kept = same.get("lastTransitionTime") if same.get("status") == condition.get("status") else None
+            condition["lastTransitionTime"] = kept or time
+
+
 class Approval(_Part):
     """``certificatesigningrequests/approval``: the conditions of the status, and no more."""
+
+    def __init__(self, whole: Strategy, now: float) -> None:
+        super().__init__(whole)
+        self._now = now
+
+    def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
+        return self.whole.validate_update(obj, old)
 
     def prepare_for_update(self, obj: Object, old: Object) -> None:
         conditions = (obj.get("status") or {}).get("conditions")
@@ -50,6 +74,22 @@ class Approval(_Part):
         if conditions:
             status["conditions"] = conditions
         obj["status"] = status
+        stamp_conditions(obj, old, self._now)
+
+
+class CertificateStatus(_Part):
+    """``certificatesigningrequests/status``: conditions get the times that they come without."""
+
+    def __init__(self, whole: Strategy, now: float) -> None:
+        super().__init__(whole)
+        self._now = now
+
+    def prepare_for_status_update(self, obj: Object, old: Object) -> None:
+        self.whole.prepare_for_status_update(obj, old)
+        stamp_conditions(obj, old, self._now)
+
+    def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
+        return self.whole.validate_status_update(obj, old)
 
 
 class EphemeralContainers(_Part):
@@ -76,13 +116,15 @@ class Resize(_Part):
         return self._pods.validate_resize(obj, old)
 
 
-def strategy_for(info: RequestInfo, whole: Strategy) -> Strategy:
+def strategy_for(info: RequestInfo, whole: Strategy, clock: Clock) -> Strategy:
     """The strategy of an update of the request's subresource, or of the object itself."""
     match info.subresource:
         case "finalize":
             return NamespaceFinalize(whole)
         case "approval":
-            return Approval(whole)
+            return Approval(whole, clock.now())
+        case "status" if isinstance(whole, CertificateSigningRequestStrategy):
+            return CertificateStatus(whole, clock.now())
         case "ephemeralcontainers" if isinstance(whole, PodStrategy):
             return EphemeralContainers(whole)
         case "resize" if isinstance(whole, PodStrategy):

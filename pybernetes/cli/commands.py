@@ -27,6 +27,7 @@ class LocalCommands:
             f"--port={spec.api_port}",
             f"--namespace={layout.cluster_namespace}",
             f"--advertise-address={Addresses.of(spec).gateway}",
+            f"--log-dir={layout.logs}",
             f"--advertise-port={credentials.SERVER_PORT_INSIDE}",
             f"--cluster-cidr={spec.pod_cidr}",
             f"--service-cidr={spec.service_cidr}",

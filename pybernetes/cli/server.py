@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class ServerOptions:
     service_cidr: str
     cluster_domain: str
     publish_node_ports: bool
+    log_dir: Path
 
 
 @click.command("server")
@@ -95,6 +96,13 @@ class ServerOptions:
 @click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="The range of pods' addresses.")
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True, help="The range of Services' addresses.")
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The cluster's DNS domain.")
+@click.option(
+    "--log-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("/var/log"),
+    show_default=True,
+    help="Whose files the API server shows below /logs/.",
+)
 @click.option(
     "--publish-node-ports/--no-publish-node-ports",
     default=False,
@@ -137,6 +145,7 @@ async def serve(options: ServerOptions) -> None:
                 service_cidr=options.service_cidr,
                 server_address=f"{options.advertise_address}:{options.advertise_port}",
                 drain_seconds=_DRAIN_SECONDS,
+                logs_directory=options.log_dir,
             ),
             store,
             lambda reader, client_for: _security(pki, namespace, reader, client_for),
@@ -171,8 +180,8 @@ async def _work(
             def start(name: str, work: Any) -> None:
                 group.create_task(part(name, work), name=name)
 
-            start("controllers", controllers.run)
-            start("scheduler", Scheduler(api.client_for(SCHEDULER_USER)).run)
+            start("controllers", _working(api, "controller-manager", controllers.run))
+            start("scheduler", _working(api, "scheduler", Scheduler(api.client_for(SCHEDULER_USER)).run))
             start("kubernetes-service", KubernetesService(client, api.reader, config, SystemClock()).run)
             if namespace is not None:
                 start("routes", NodeRoutes(informers.for_(NODES), namespace=namespace).run)
@@ -189,6 +198,16 @@ async def _work(
             log.info("ready", address=f"https://{options.bind_address}:{options.port}")
     finally:
         await informers.stop()
+
+
+def _working(api: APIServer, component: str, work: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+    """The work, with the component's status as healthy as long as it lasts."""
+
+    async def working() -> None:
+        with api.components.working(component):
+            await work()
+
+    return working
 
 
 def _sockets(options: ServerOptions, namespace: Namespace | None) -> list[socket.socket]:

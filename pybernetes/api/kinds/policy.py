@@ -68,6 +68,8 @@ _LIMIT_TYPES = ("Pod", "Container", "PersistentVolumeClaim")
 
 
 class LimitRangeStrategy(Strategy):
+    allow_create_on_update = True
+
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
         spec.setdefault("limits", [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -60,9 +61,15 @@ class Kubelet:
 
 
 @asynccontextmanager
-async def kubelet(pki: ClusterPKI, directory: Path, serve: Serve) -> AsyncIterator[Kubelet]:
-    """A TLS server with a kubelet's certificate, which demands the client certificate that kubelets demand."""
-    pair = pki.issue_kubelet_serving("n1", ["127.0.0.1"])
+async def kubelet(
+    pki: ClusterPKI, directory: Path, serve: Serve, listening: socket.socket | None = None
+) -> AsyncIterator[Kubelet]:
+    """A TLS server with a kubelet's certificate, which demands the client certificate that kubelets demand.
+
+    It listens on a free port of loopback, or where it is told to.
+    """
+    address = listening.getsockname()[0] if listening is not None else "127.0.0.1"
+    pair = pki.issue_kubelet_serving("n1", [address])
     certificate, key = directory / "kubelet.crt", directory / "kubelet.key"
     write_private(certificate, pair.certificate_pem)
     write_private(key, pair.key_pem)
@@ -86,7 +93,10 @@ async def kubelet(pki: ClusterPKI, directory: Path, serve: Serve) -> AsyncIterat
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    if listening is not None:
+        server = await asyncio.start_server(accept, sock=listening, ssl=context)
+    else:
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
     made = Kubelet(server.sockets[0].getsockname()[1], [], serve)
     try:
         yield made
