@@ -56,12 +56,16 @@ def _show(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if value is None:
-        return "null"
+        return '"null"'  # upstream prints a nil pointer as the string, quotes and all
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (dict, list)):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return str(value)
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def required(path: Path, detail: str = "") -> FieldError:
@@ -93,11 +97,13 @@ def not_found(path: Path, value: Any) -> FieldError:
 
 def too_long(path: Path, limit: int) -> FieldError:
     """A string over its limit of bytes; upstream does not repeat the value."""
-    return FieldError("FieldValueTooLong", "Too long", str(path), _NO_VALUE, f"may not be more than {limit} bytes")
+    return FieldError(
+        "FieldValueTooLong", "Too long", str(path), _NO_VALUE, f"may not be more than {_count(limit, 'byte')}"
+    )
 
 
 def too_many(path: Path, actual: int, limit: int) -> FieldError:
-    return FieldError("FieldValueTooMany", "Too many", str(path), actual, f"must have at most {limit} items")
+    return FieldError("FieldValueTooMany", "Too many", str(path), actual, f"must have at most {_count(limit, 'item')}")
 
 
 def type_invalid(path: Path, value: Any, detail: str) -> FieldError:

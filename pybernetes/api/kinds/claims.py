@@ -5,21 +5,32 @@ from __future__ import annotations
 from pybernetes.api import names
 from pybernetes.api.kinds.amounts import amount, quantity_fault, show
 from pybernetes.api.kinds.faults import NOT_POSITIVE, Faults
-from pybernetes.api.kinds.labels import label_selector
+from pybernetes.api.kinds.labels import annotation_map, label_map, label_selector
 from pybernetes.api.meta import Object
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")
+_MODE_MISSING = "at least 1 access mode is required"
 
 
-def access_modes(faults: Faults, path: str, modes: list[str]) -> None:
+def access_modes(faults: Faults, path: str, modes: list[str], missing: str = "") -> None:
+    """`missing` is what is said where there is none: claims are told more than volumes."""
     if not modes:
-        faults.required(path, "at least 1 access mode is required")
+        faults.required(path, missing)
     for mode in modes:
         if mode not in ACCESS_MODES:
             faults.not_supported(path, mode, ACCESS_MODES)
     if "ReadWriteOncePod" in modes and any(m in ACCESS_MODES and m != "ReadWriteOncePod" for m in modes):
         faults.forbidden(path, "may not use ReadWriteOncePod with other access modes")
+
+
+def template_meta(faults: Faults, path: str, meta: Object) -> None:
+    """The metadata of a template of claims: labels and annotations, nothing else."""
+    annotation_map(faults, f"{path}.annotations", meta.get("annotations"))
+    label_map(faults, f"{path}.labels", meta.get("labels"))
+    for name, value in meta.items():
+        if value and name not in ("annotations", "labels"):
+            faults.forbidden(f"{path}.{'uID' if name == 'uid' else name}", "cannot be set")
 
 
 def class_name(faults: Faults, path: str, name: str | None) -> None:
@@ -29,7 +40,7 @@ def class_name(faults: Faults, path: str, name: str | None) -> None:
 
 def claim_spec(faults: Faults, path: str, spec: Object) -> None:
     """A PersistentVolumeClaimSpec."""
-    access_modes(faults, f"{path}.accessModes", spec.get("accessModes") or [])
+    access_modes(faults, f"{path}.accessModes", spec.get("accessModes") or [], _MODE_MISSING)
     label_selector(faults, f"{path}.selector", spec.get("selector"))
     storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     at = f"{path}.resources[storage]"

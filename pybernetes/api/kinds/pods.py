@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pybernetes.api import names
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds.equality import semantic_equal
 from pybernetes.api.kinds.faults import Faults
-from pybernetes.api.kinds.podspec import containers, updates
+from pybernetes.api.kinds.podspec import containers, status, updates
+from pybernetes.api.kinds.podspec.annotations import annotations_and_fields, apparmor_fields, pod_annotations
 from pybernetes.api.kinds.podspec.defaults import default_pod, default_pod_spec
 from pybernetes.api.kinds.podspec.qos import compute_qos_class
-from pybernetes.api.kinds.podspec.validation import pod_annotations, pod_spec
-from pybernetes.api.kinds.podspec.warnings import pod_warnings
+from pybernetes.api.kinds.podspec.validation import pod_spec
+from pybernetes.api.kinds.podspec.warnings import name_warning, pod_warnings
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, annotations_of, clone, labels_of, name_of, namespace_of
 
@@ -34,9 +34,9 @@ class PodStrategy(Strategy):
         # Admission may have set serviceAccountName since the defaults ran; the alias follows it.
         if spec.get("serviceAccountName"):
             spec["serviceAccount"] = spec["serviceAccountName"]
-        status: Object = {"phase": "Pending", "qosClass": compute_qos_class(spec)}
+        fresh: Object = {"phase": "Pending", "qosClass": compute_qos_class(spec)}
         if spec.get("schedulingGates"):
-            status["conditions"] = [
+            fresh["conditions"] = [
                 {
                     "type": "PodScheduled",
                     "status": "False",
@@ -44,14 +44,21 @@ class PodStrategy(Strategy):
                     "message": "Scheduling is blocked due to non-empty scheduling gates",
                 }
             ]
-        obj["status"] = status
+        obj["status"] = fresh
         _merge_label_keys(spec, labels_of(obj))
+        annotations = annotations_of(obj)
+        if annotations:
+            apparmor_fields(annotations, spec)
 
     def prepare_for_status_update(self, obj: Object, old: Object) -> None:
         super().prepare_for_status_update(obj, old)
-        status, before = obj.get("status"), old.get("status") or {}
-        if status is not None and not status.get("qosClass") and before.get("qosClass"):
-            status["qosClass"] = before["qosClass"]
+        new, before = obj.get("status"), old.get("status") or {}
+        if new is not None:
+            # An old kubelet may drop what only newer ones know.
+            if not new.get("qosClass") and before.get("qosClass"):
+                new["qosClass"] = before["qosClass"]
+            _keep_observed_generations(new, before)
+            _sync_addresses(new)
 
     def validate_create(self, obj: Object) -> list[FieldError]:
         faults = self._validate(obj)
@@ -60,6 +67,7 @@ class PodStrategy(Strategy):
             faults.forbidden("spec.ephemeralContainers", "cannot be set on create")
         if spec.get("nodeName") and spec.get("schedulingGates"):
             faults.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
+        annotations_and_fields(faults, "spec", annotations_of(obj), spec)
         return faults
 
     def _validate(self, obj: Object) -> Faults:
@@ -93,35 +101,17 @@ class PodStrategy(Strategy):
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
         faults = Faults()
         updates.annotation_update(faults, obj, old)
-        status, before = obj.get("status") or {}, old.get("status") or {}
-        for i, condition in enumerate(status.get("conditions") or ()):
-            kind = condition.get("type") or ""
-            if kind not in ("PodScheduled", "Ready", "Initialized", "ContainersReady"):
-                faults.each(f"metadata.conditions[{i}].Type", kind, names.qualified_name(kind))
-        nominated = status.get("nominatedNodeName")
-        if nominated and nominated != before.get("nominatedNodeName"):
-            faults.each("status.nominatedNodeName", nominated, names.dns_subdomain(nominated))
-        if before.get("qosClass"):
-            faults.immutable("status.qosClass", status.get("qosClass"), before["qosClass"])
-        spec = old.get("spec") or {}
-        policy = spec.get("restartPolicy") or ""
-        _transitions(faults, "containerStatuses", status, before, policy, spec.get("containers") or [])
-        _transitions(faults, "initContainerStatuses", status, before, policy, spec.get("initContainers") or [])
-        _transitions(faults, "ephemeralContainerStatuses", status, before, "Never", [])
-        _addresses(faults, "podIPs", status)
-        hosts = status.get("hostIPs") or ()
-        if hosts and hosts[0].get("ip") != (status.get("hostIP") or ""):
-            faults.invalid("status.hostIPs[0].ip", hosts[0].get("ip"), "must be equal to `hostIP`")
-        _addresses(faults, "hostIPs", status)
+        status.status_update(faults, obj.get("status") or {}, old.get("status") or {}, old.get("spec") or {})
         return faults
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
-        if old is not None and semantic_equal(obj.get("spec"), old.get("spec")):
+        # People create pods and seldom update them; programs do that all the time.
+        if old is not None:
             return []
-        return pod_warnings(obj)
+        return [*name_warning(obj, "the Pod's hostname"), *pod_warnings(obj)]
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
-        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        spec, observed = obj.get("spec") or {}, obj.get("status") or {}
         return {
             "metadata.name": name_of(obj),
             "metadata.namespace": namespace_of(obj),
@@ -130,9 +120,9 @@ class PodStrategy(Strategy):
             "spec.schedulerName": spec.get("schedulerName") or "",
             "spec.serviceAccountName": spec.get("serviceAccountName") or "",
             "spec.hostNetwork": "true" if spec.get("hostNetwork") else "false",
-            "status.phase": status.get("phase") or "",
-            "status.podIP": status.get("podIP") or "",
-            "status.nominatedNodeName": status.get("nominatedNodeName") or "",
+            "status.phase": observed.get("phase") or "",
+            "status.podIP": observed.get("podIP") or "",
+            "status.nominatedNodeName": observed.get("nominatedNodeName") or "",
         }
 
     def grace_period_seconds(self, obj: Object, requested: int | None) -> int:
@@ -192,36 +182,26 @@ class PodStrategy(Strategy):
             obj.pop("status", None)
 
 
-def _transitions(faults: Faults, field: str, status: Object, before: Object, policy: str, specs: list[Object]) -> None:
-    """A container that ended for good may not come back to life in the status."""
-    if policy == "Always" or not before.get(field):
-        return
-    sidecars = {c.get("name") for c in specs if c.get("restartPolicy") == "Always"}
-    alive = {c.get("name") for c in status.get(field) or () if not (c.get("state") or {}).get("terminated")}
-    for i, was in enumerate(before[field]):
-        ended = (was.get("state") or {}).get("terminated")
-        if not ended or (ended.get("exitCode") and policy == "OnFailure") or was.get("name") in sidecars:
-            continue
-        if was.get("name") in alive:
-            faults.forbidden(f"status.{field}[{i}].state", "may not be transitioned to non-terminated state")
+def _sync_addresses(status: Object) -> None:
+    """podIP and the first of podIPs are one field; where they differ, podIP counts, since old kubelets know it alone."""
+    one, many = status.get("podIP"), status.get("podIPs")
+    if one and (not many or many[0].get("ip") != one):
+        status["podIPs"] = [{"ip": one}]
+    elif many and not one:
+        status["podIP"] = many[0].get("ip") or ""
 
 
-def _addresses(faults: Faults, field: str, status: Object) -> None:
-    entries = status.get(field) or []
-    seen: set[str] = set()
-    families: list[int] = []
-    for i, entry in enumerate(entries):
-        ip = entry.get("ip") or ""
-        address = names.parse_ip(ip)
-        if address is None:
-            faults.each(f"status.{field}[{i}]", ip, names.is_ip(ip))
-        else:
-            families.append(address.version)
-        if ip in seen:
-            faults.duplicate(f"status.{field}[{i}]", entry)
-        seen.add(ip)
-    if len(set(families)) != len(families):
-        faults.invalid(f"status.{field}", entries, "may specify no more than one IP for each IP family")
+def _keep_observed_generations(status: Object, before: Object) -> None:
+    if not status.get("observedGeneration") and before.get("observedGeneration"):
+        status["observedGeneration"] = before["observedGeneration"]
+    generations: dict[Any, list[int]] = {}
+    for condition in before.get("conditions") or ():
+        generations.setdefault(condition.get("type"), []).append(condition.get("observedGeneration") or 0)
+    for condition in status.get("conditions") or ():
+        had = generations.get(condition.get("type"))
+        generation = had.pop(0) if had else 0
+        if generation and not condition.get("observedGeneration"):
+            condition["observedGeneration"] = generation
 
 
 def _merge_label_keys(spec: Object, pod_labels: dict[str, str]) -> None:

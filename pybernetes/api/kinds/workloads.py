@@ -12,8 +12,9 @@ from pybernetes.api.field import FieldError
 from pybernetes.api.kinds import labels
 from pybernetes.api.kinds.equality import semantic_equal
 from pybernetes.api.kinds.faults import Faults
+from pybernetes.api.kinds.podspec.annotations import pod_annotations
 from pybernetes.api.kinds.podspec.defaults import default_claim_spec, default_template
-from pybernetes.api.kinds.podspec.validation import pod_annotations, pod_template
+from pybernetes.api.kinds.podspec.validation import pod_template
 from pybernetes.api.kinds.podspec.warnings import pod_warnings
 from pybernetes.api.kinds.rollouts import at_most_all, int_or_percent, is_zero
 from pybernetes.api.kinds.strategy import Strategy

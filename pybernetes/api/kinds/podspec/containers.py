@@ -20,8 +20,10 @@ from pybernetes.api.meta import Object
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
+# The same few names come with nearly every pod; bounded, since users choose them.
 _dns_label = lru_cache(maxsize=4096)(lambda value: tuple(names.dns_label(value)))
 _env_var_name = lru_cache(maxsize=4096)(lambda value: tuple(names.env_var_name(value)))
+_port_name = lru_cache(maxsize=4096)(lambda value: tuple(names.iana_svc_name(value)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ def _ports(faults: Faults, path: str, ports: list[Object]) -> None:
         at = f"{path}[{i}]"
         name = port.get("name")
         if name:
-            messages = names.iana_svc_name(name)
+            messages = _port_name(name)
             if messages:
                 faults.each(f"{at}.name", name, messages)
             elif name in seen:
@@ -202,7 +204,12 @@ _ENV_FIELDS = (
     "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
     "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
 )  # fmt: skip
-_DOWNWARD_FIELDS = frozenset((*_ENV_FIELDS, "metadata.annotations", "metadata.labels", "spec.restartPolicy"))
+_DOWNWARD_FIELDS = frozenset(
+    (
+        *_ENV_FIELDS, "metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName",
+        "status.phase",
+    )
+)  # fmt: skip
 VOLUME_FIELDS = ("metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid")
 _RESOURCE_FIELDS = (
     "limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage",
@@ -290,7 +297,11 @@ def field_selector(faults: Faults, path: str, reference: Object, supported: Iter
         elif base == "metadata.labels":
             faults.each(path, subscript, names.qualified_name(subscript))
         else:
-            faults.invalid(path, base, "does not support subscript")
+            faults.invalid(
+                f"{path}.fieldPath",
+                field_path,
+                f"error converting fieldPath: field label does not support subscript: {field_path}",
+            )
     elif field_path not in _DOWNWARD_FIELDS:
         faults.invalid(
             f"{path}.fieldPath", field_path, f"error converting fieldPath: field label not supported: {field_path}"
@@ -550,7 +561,7 @@ def _sleep(faults: Faults, path: str, action: Object, pod: PodContext) -> None:
 
 
 def port_number_or_name(faults: Faults, path: str, port: int | str) -> None:
-    faults.each(path, port, names.iana_svc_name(port) if isinstance(port, str) else names.port_number(port))
+    faults.each(path, port, _port_name(port) if isinstance(port, str) else names.port_number(port))
 
 
 def _restart_policy_rules(faults: Faults, path: str, container: Object) -> None:

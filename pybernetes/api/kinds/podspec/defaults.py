@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+
 from pybernetes.api.kinds.amounts import amount, canonical, canonical_list, format_like
 from pybernetes.api.kinds.equality import drop_zero
 from pybernetes.api.meta import Object
@@ -29,7 +32,8 @@ def default_pod(spec: Object) -> None:
     for field in ("containers", "initContainers"):
         for container in spec.get(field) or ():
             _default_requests(container.get("resources"))
-    _default_pod_level_requests(spec)
+    if spec.get("resources"):
+        _default_pod_level(spec)
     if spec.get("enableServiceLinks") is None:
         spec["enableServiceLinks"] = True
     if spec.get("hostNetwork"):
@@ -78,12 +82,21 @@ def default_template(template: Object) -> None:
     default_pod_spec(template["spec"])
 
 
+_REFERENCE = re.compile(
+    r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?"
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+    r"(?::(\w[\w.-]{0,127}))?(@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
+
+
+@lru_cache(maxsize=4096)
 def pull_policy(image: str) -> str:
-    """Always for ``:latest`` and for no tag, else IfNotPresent."""
-    if not image:
+    """Always for ``:latest`` and for no tag, else IfNotPresent; that, too, where the text names no image."""
+    match = _REFERENCE.fullmatch(image)
+    if match is None:
         return "IfNotPresent"
-    reference, _, digest = image.partition("@")
-    tag = reference.rpartition("/")[2].partition(":")[2]
+    tag, digest = match.groups()
     return "Always" if tag == "latest" or (not tag and not digest) else "IfNotPresent"
 
 
@@ -179,15 +192,16 @@ def _default_requests(resources: Object | None) -> None:
 POD_LEVEL_RESOURCES = ("cpu", "memory")
 
 
-def aggregate_requests(spec: Object) -> dict[str, tuple[int, str]]:
-    """What the containers of a pod request together: the sum of containers and sidecars, or the largest init step.
+def aggregate(spec: Object, kind: str) -> dict[str, tuple[int, str]]:
+    """What the containers of a pod have together of `kind`, requests or limits: the sum of containers and sidecars,
+    or the largest init step.
 
     Name to (billionths, a text that shows the format); what does not parse counts nothing.
     """
     totals: dict[str, tuple[int, str]] = {}
 
-    def add(into: dict[str, tuple[int, str]], requests: Object) -> None:
-        for name, text in requests.items():
+    def add(into: dict[str, tuple[int, str]], values: Object) -> None:
+        for name, text in values.items():
             value = amount(text)
             if value is not None:
                 before = into.get(name)
@@ -199,35 +213,56 @@ def aggregate_requests(spec: Object) -> dict[str, tuple[int, str]]:
                 into[name] = value
 
     for container in spec.get("containers") or ():
-        add(totals, (container.get("resources") or {}).get("requests") or {})
+        add(totals, (container.get("resources") or {}).get(kind) or {})
     sidecars: dict[str, tuple[int, str]] = {}
     peak: dict[str, tuple[int, str]] = {}
     for container in spec.get("initContainers") or ():
-        requests = (container.get("resources") or {}).get("requests") or {}
+        values = (container.get("resources") or {}).get(kind) or {}
         if container.get("restartPolicy") == "Always":
-            add(totals, requests)
-            add(sidecars, requests)
+            add(totals, values)
+            add(sidecars, values)
             raise_to(peak, sidecars)
         else:
             step = dict(sidecars)
-            add(step, requests)
+            add(step, values)
             raise_to(peak, step)
     raise_to(totals, peak)
     return totals
 
 
-def _default_pod_level_requests(spec: Object) -> None:
-    """Requests of ``spec.resources`` from its limits, where it has any (KEP-2837)."""
-    resources = spec.get("resources")
-    if not resources or not resources.get("limits"):
+def _is_pod_level(name: str) -> bool:
+    return name in POD_LEVEL_RESOURCES or name.startswith("hugepages-")
+
+
+def _default_pod_level(spec: Object) -> None:
+    """Completes ``spec.resources``, where it says anything, from its containers and from itself (KEP-2837)."""
+    resources = spec["resources"]
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    if not limits and not requests:
         return
-    requests = resources.setdefault("requests", {})
-    for name, (value, text) in aggregate_requests(spec).items():
-        if name in POD_LEVEL_RESOURCES and name not in requests:
-            requests[name] = format_like(value, text)
-    for name, limit in resources["limits"].items():
-        if name not in requests and (name in POD_LEVEL_RESOURCES or name.startswith("hugepages-")):
-            requests[name] = limit
+    together = aggregate(spec, "limits")
+    limits = dict(limits)
+    for name, (value, text) in together.items():
+        if name.startswith("hugepages-") and name not in limits and name not in requests:
+            limits[name] = format_like(value, text)
+    if limits:
+        requests = dict(requests)
+        for name, (value, text) in aggregate(spec, "requests").items():
+            if name in POD_LEVEL_RESOURCES and name not in requests:
+                requests[name] = format_like(value, text)
+        for name, limit in limits.items():
+            if name not in requests and _is_pod_level(name):
+                requests[name] = limit
+    if not any(map(_is_pod_level, limits)) and any(map(_is_pod_level, requests)):
+        containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+        for name, (value, text) in together.items():
+            if name in POD_LEVEL_RESOURCES and all(
+                name in ((c.get("resources") or {}).get("limits") or ()) for c in containers
+            ):
+                limits[name] = format_like(value, text)
+    for kind, values in (("limits", limits), ("requests", requests)):
+        if values:
+            resources[kind] = values
 
 
 # Volumes

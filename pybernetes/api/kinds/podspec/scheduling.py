@@ -56,15 +56,8 @@ def _pod_affinity_term(faults: Faults, path: str, term: Object) -> None:
     match, mismatch = term.get("matchLabelKeys") or (), term.get("mismatchLabelKeys") or ()
     _label_keys(faults, f"{path}.matchLabelKeys", match, selector)
     _label_keys(faults, f"{path}.mismatchLabelKeys", mismatch, selector)
-    if selector is not None and match:
-        seen = set(selector.get("matchLabels") or ())
-        for expression in selector.get("matchExpressions") or ():
-            key = expression.get("key")
-            if key in match and key in seen:
-                faults.invalid(
-                    f"{path}[{list(match).index(key)}]", key, "exists in both matchLabelKeys and labelSelector"
-                )
-            seen.add(key)
+    if match:
+        _key_selected_twice(faults, path, match, selector)
     for i, key in enumerate(match):
         if key in mismatch:
             faults.invalid(f"{path}.matchLabelKeys[{i}]", key, "exists in both matchLabelKeys and mismatchLabelKeys")
@@ -72,6 +65,18 @@ def _pod_affinity_term(faults: Faults, path: str, term: Object) -> None:
     if not key:
         faults.required(f"{path}.topologyKey", "can not be empty")
     label_name(faults, f"{path}.topologyKey", key)
+
+
+def _key_selected_twice(faults: Faults, path: str, keys: Any, selector: Object | None) -> None:
+    """A key of matchLabelKeys must not be in the selector: but for once, since creation has put it there."""
+    if selector is None:
+        return
+    seen = set(selector.get("matchLabels") or ())
+    for expression in selector.get("matchExpressions") or ():
+        key = expression.get("key")
+        if key in keys and key in seen:
+            faults.invalid(f"{path}[{list(keys).index(key)}]", key, "exists in both matchLabelKeys and labelSelector")
+        seen.add(key)
 
 
 def _label_keys(faults: Faults, path: str, keys: Any, selector: Object | None) -> None:
@@ -150,6 +155,7 @@ def topology_spread_constraints(faults: Faults, path: str, items: list[Object]) 
                 faults.forbidden(f"{at}.matchLabelKeys", "must not be specified when labelSelector is not set")
             for j, name in enumerate(keys):
                 label_name(faults, f"{at}.matchLabelKeys[{j}]", name)
+            _key_selected_twice(faults, f"{at}.matchLabelKeys", keys, selector)
         label_selector(faults, f"{at}.labelSelector", selector)
 
 

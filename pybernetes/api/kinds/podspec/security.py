@@ -10,6 +10,7 @@ from typing import Any
 
 from pybernetes.api import names
 from pybernetes.api.kinds.faults import Faults
+from pybernetes.api.kinds.podspec import windows
 from pybernetes.api.kinds.podspec.paths import descending_path
 from pybernetes.api.meta import Object
 
@@ -84,6 +85,8 @@ def container_security_context(faults: Faults, path: str, context: Object, host_
             faults.invalid(
                 path, context, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
             )
+    if context.get("windowsOptions"):
+        windows.options(faults, f"{path}.windowsOptions", context["windowsOptions"])
     _apparmor(faults, f"{path}.appArmorProfile", context.get("appArmorProfile"))
 
 
@@ -99,6 +102,8 @@ def pod_security_context(faults: Faults, path: str, context: Object, spec: Objec
         _sysctls(faults, f"{path}.sysctls", context["sysctls"], spec)
     _choice(faults, f"{path}.fsGroupChangePolicy", context.get("fsGroupChangePolicy"), ("Always", "OnRootMismatch"))
     _seccomp(faults, f"{path}.seccompProfile", context.get("seccompProfile"))
+    if context.get("windowsOptions"):
+        windows.options(faults, f"{path}.windowsOptions", context["windowsOptions"])
     _apparmor(faults, f"{path}.appArmorProfile", context.get("appArmorProfile"))
     _choice(faults, f"{path}.supplementalGroupsPolicy", context.get("supplementalGroupsPolicy"), ("Merge", "Strict"))
     _choice(faults, f"{path}.seLinuxChangePolicy", context.get("seLinuxChangePolicy"), ("MountOption", "Recursive"))

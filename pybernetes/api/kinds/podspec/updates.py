@@ -10,7 +10,8 @@ from typing import Any
 from pybernetes.api.kinds.amounts import amount
 from pybernetes.api.kinds.equality import difference, semantic_equal
 from pybernetes.api.kinds.faults import Faults, in_range
-from pybernetes.api.kinds.podspec.validation import MAX_INT32, MIRROR_POD
+from pybernetes.api.kinds.podspec.annotations import APPARMOR_CONTAINER, MIRROR_POD
+from pybernetes.api.kinds.podspec.validation import MAX_INT32
 from pybernetes.api.meta import Object, annotations_of, clone
 
 _UPDATABLE = (
@@ -24,14 +25,22 @@ _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 def annotation_update(faults: Faults, obj: Object, old: Object) -> None:
-    """The mirror pod annotation may neither come, go nor change."""
+    """The mirror pod annotation and AppArmor's may neither come, go nor change."""
     new, before = annotations_of(obj), annotations_of(old)
-    at = f"metadata.annotations[{MIRROR_POD}]"
-    if MIRROR_POD in before:
-        if new.get(MIRROR_POD) != before[MIRROR_POD]:
-            faults.forbidden(at, "may not remove or update mirror pod annotation")
-    elif MIRROR_POD in new:
-        faults.forbidden(at, "may not add mirror pod annotation")
+    if new == before:
+        return
+    for key, value in before.items():
+        if new.get(key) != value and _is_fixed(key):
+            what = "mirror pod annotation" if key == MIRROR_POD else "AppArmor annotations"
+            faults.forbidden(f"metadata.annotations[{key}]", f"may not remove or update {what}")
+    for key in new:
+        if key not in before and _is_fixed(key):
+            what = "mirror pod annotation" if key == MIRROR_POD else "AppArmor annotations"
+            faults.forbidden(f"metadata.annotations[{key}]", f"may not add {what}")
+
+
+def _is_fixed(key: str) -> bool:
+    return key == MIRROR_POD or key.startswith(APPARMOR_CONTAINER)
 
 
 def spec_update(faults: Faults, spec: Object, old: Object) -> None:
@@ -41,6 +50,12 @@ def spec_update(faults: Faults, spec: Object, old: Object) -> None:
         if len(new_items) != len(old_items):
             faults.forbidden(f"spec.{field}", "pod updates may not add or remove containers")
             return
+        for i, container in enumerate(new_items):
+            image = container.get("image") or ""
+            if not image:
+                faults.required(f"spec.{field}[{i}].image")
+            elif image != image.strip():
+                faults.invalid(f"spec.{field}[{i}].image", image, "must not have leading or trailing whitespace")
     if not _deadline(faults, spec, old):
         return
     _only_added_tolerations(faults, spec.get("tolerations") or [], old.get("tolerations") or [])

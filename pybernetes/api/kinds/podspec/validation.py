@@ -11,8 +11,9 @@ from pybernetes.api import names
 from pybernetes.api.kinds import labels
 from pybernetes.api.kinds.amounts import amount, format_like, show
 from pybernetes.api.kinds.faults import Faults, in_range
-from pybernetes.api.kinds.podspec import containers, resources, scheduling, security
-from pybernetes.api.kinds.podspec.defaults import POD_LEVEL_RESOURCES, aggregate_requests
+from pybernetes.api.kinds.podspec import containers, resources, scheduling, security, windows
+from pybernetes.api.kinds.podspec.annotations import annotations_and_fields, pod_annotations
+from pybernetes.api.kinds.podspec.defaults import POD_LEVEL_RESOURCES, aggregate
 from pybernetes.api.kinds.podspec.volumes import volumes
 from pybernetes.api.meta import Object, metadata
 
@@ -22,8 +23,7 @@ DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _MAX_NAMESERVERS = 3
 _MAX_SEARCH_PATHS = 32
 _MAX_SEARCH_CHARACTERS = 2048
-POD_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-MIRROR_POD = "kubernetes.io/config.mirror"
+_MAX_HOSTNAME = 64
 
 _subdomain = lru_cache(maxsize=4096)(lambda value: tuple(names.dns_subdomain(value)))
 
@@ -66,8 +66,9 @@ def pod_spec(faults: Faults, path: str, spec: Object, *, is_pod: bool, pod_name:
         faults.one_of(f"{path}.dnsPolicy", dns, DNS_POLICIES)
     if spec.get("nodeSelector"):
         labels.label_map(faults, f"{path}.nodeSelector", spec["nodeSelector"])
-    if spec.get("securityContext"):
-        security.pod_security_context(faults, f"{path}.securityContext", spec["securityContext"], spec)
+    context = spec.get("securityContext")
+    if context or spec.get("shareProcessNamespace"):
+        security.pod_security_context(faults, f"{path}.securityContext", context or {}, spec)
     if spec.get("affinity"):
         scheduling.affinity(faults, f"{path}.affinity", spec["affinity"])
     if spec.get("dnsConfig") is not None or dns == "None":
@@ -81,22 +82,23 @@ def pod_spec(faults: Faults, path: str, spec: Object, *, is_pod: bool, pod_name:
         scheduling.topology_spread_constraints(
             faults, f"{path}.topologySpreadConstraints", spec["topologySpreadConstraints"]
         )
+    if _has_windows_options(spec, context, regular, init):
+        windows.host_process(faults, path, spec)
     if spec.get("hostUsers") is False:
-        for name, shown in (("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
+        for name, shown in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
             if spec.get(name):
                 faults.forbidden(f"{path}.{shown}", "when `pod.Spec.HostUsers` is false")
-        if spec.get("hostNetwork"):
-            faults.forbidden(f"{path}.hostNetwork", "when `pod.Spec.HostUsers` is false")
-    for name in ("serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"):
-        value = spec.get(name)
-        if value or (value is not None and name == "runtimeClassName"):
-            faults.each(f"{path}.{name}", value, _subdomain(value))
+    for name in ("serviceAccountName", "nodeName"):
+        if spec.get(name):
+            faults.each(f"{path}.{name}", spec[name], _subdomain(spec[name]))
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= MAX_INT32:
         faults.invalid(f"{path}.activeDeadlineSeconds", deadline, in_range(1, MAX_INT32))
     for name in ("hostname", "subdomain"):
         if spec.get(name):
             faults.each(f"{path}.{name}", spec[name], names.dns_label(spec[name]))
+    if spec.get("hostnameOverride") is not None:
+        _hostname_override(faults, path, spec)
     if spec.get("tolerations"):
         scheduling.tolerations(faults, f"{path}.tolerations", spec["tolerations"])
     for i, alias in enumerate(spec.get("hostAliases") or ()):
@@ -104,13 +106,41 @@ def pod_spec(faults: Faults, path: str, spec: Object, *, is_pod: bool, pod_name:
         faults.each(f"{path}.hostAliases[{i}].ip", ip, names.is_ip(ip))
         for j, host in enumerate(alias.get("hostnames") or ()):
             faults.each(f"{path}.hostAliases[{i}].hostnames[{j}]", host, names.dns_subdomain(host))
+    if spec.get("priorityClassName"):
+        faults.each(f"{path}.priorityClassName", spec["priorityClassName"], _subdomain(spec["priorityClassName"]))
+    runtime_class = spec.get("runtimeClassName")
+    if runtime_class is not None:
+        faults.each(f"{path}.runtimeClassName", runtime_class, _subdomain(runtime_class))
     preemption = spec.get("preemptionPolicy")
     if preemption is not None and preemption not in ("PreemptLowerPriority", "Never"):
         faults.one_of(f"{path}.preemptionPolicy", preemption, ("PreemptLowerPriority", "Never"))
     if spec.get("overhead"):
         resources.requirements(faults, f"{path}.overhead", {"limits": spec["overhead"]})
     if spec.get("os") is not None:
-        _os(faults, f"{path}.os", spec["os"])
+        _os(faults, path, spec)
+
+
+def _has_windows_options(spec: Object, context: Object | None, regular: list[Object], init: list[Object]) -> bool:
+    """Whether any security context speaks of Windows: of nearly no pod's."""
+    if context and context.get("windowsOptions"):
+        return True
+    for container in (*regular, *init, *(spec.get("ephemeralContainers") or ())):
+        own = container.get("securityContext")
+        if own and own.get("windowsOptions"):
+            return True
+    return False
+
+
+def _hostname_override(faults: Faults, path: str, spec: Object) -> None:
+    """The pod's hostname, whole (KEP-4762)."""
+    at, value = f"{path}.hostnameOverride", spec["hostnameOverride"]
+    if len(value) > _MAX_HOSTNAME:
+        faults.too_long(at, _MAX_HOSTNAME)
+    faults.each(at, value, names.dns_subdomain(value))
+    if spec.get("hostNetwork"):
+        faults.forbidden(at, "may not be set when hostNetwork is true")
+    if spec.get("setHostnameAsFQDN"):
+        faults.forbidden(at, "may not be set when setHostnameAsFQDN is true")
 
 
 def pod_template(faults: Faults, path: str, template: Object) -> None:
@@ -120,27 +150,9 @@ def pod_template(faults: Faults, path: str, template: Object) -> None:
     labels.annotation_map(faults, f"{path}.annotations", meta.get("annotations"))
     pod_annotations(faults, f"{path}.annotations", meta.get("annotations"), spec)
     pod_spec(faults, f"{path}.spec", spec, is_pod=False)
+    annotations_and_fields(faults, f"{path}.spec", meta.get("annotations"), spec)
     if spec.get("ephemeralContainers"):
         faults.forbidden(f"{path}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template")
-
-
-def pod_annotations(faults: Faults, path: str, annotations: dict[str, str] | None, spec: Object) -> None:
-    """Annotations that have a meaning on pods."""
-    if not annotations:
-        return
-    mirror = annotations.get(MIRROR_POD)
-    if mirror is not None and not spec.get("nodeName"):
-        faults.invalid(f"{path}[{MIRROR_POD}]", mirror, "must set spec.nodeName if mirror pod annotation is set")
-    cost = annotations.get(POD_DELETION_COST)
-    if cost is not None and not _is_int32(cost):
-        faults.invalid(f"{path}[{POD_DELETION_COST}]", cost, "must be a 32bit integer")
-
-
-def _is_int32(text: str) -> bool:
-    digits = text.removeprefix("-")
-    if not digits.isascii() or not digits.isdigit() or (digits != "0" and digits[0] == "0"):
-        return False
-    return len(digits) <= 10 and -(2**31) <= int(text) <= MAX_INT32
 
 
 def _host_ports(faults: Faults, path: str, items: list[Object], is_pod: bool) -> None:
@@ -184,8 +196,8 @@ def _pod_resources(faults: Faults, path: str, spec: Object) -> None:
         faults.forbidden(f"{path}.claims", "claims cannot be set for Resources at pod-level")
     resources.requirements(faults, path, own, name_check=resources.pod_resource_name)
     requests, limits = own.get("requests") or {}, own.get("limits") or {}
-    for name, (total, text) in aggregate_requests(spec).items():
-        if name not in POD_LEVEL_RESOURCES:
+    for name, (total, text) in aggregate(spec, "requests").items():
+        if name not in POD_LEVEL_RESOURCES and not name.startswith(resources.HUGE_PAGES):
             continue
         have = amount(requests.get(name, "0"))
         if have is not None and total > have:
@@ -237,9 +249,13 @@ def _dns_config(faults: Faults, path: str, config: Object | None, policy: str) -
             faults.required(f"{path}.options[{i}]", "must not be empty")
 
 
-def _os(faults: Faults, path: str, os: Object) -> None:
-    name = os.get("name")
+def _os(faults: Faults, path: str, spec: Object) -> None:
+    name = spec["os"].get("name")
     if not name:
-        faults.required(f"{path}.name", "cannot be empty")
-    elif name not in ("linux", "windows"):
-        faults.not_supported(path, name, ("linux", "windows"))
+        faults.required(f"{path}.os.name", "cannot be empty")
+    elif name == "linux":
+        windows.linux_pod(faults, path, spec)
+    elif name == "windows":
+        windows.windows_pod(faults, path, spec)
+    else:
+        faults.not_supported(f"{path}.os", name, ("linux", "windows"))

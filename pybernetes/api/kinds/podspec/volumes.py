@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from pybernetes.api import names
 from pybernetes.api.kinds.amounts import amount, quantity_fault
-from pybernetes.api.kinds.claims import claim_spec
+from pybernetes.api.kinds.claims import claim_spec, template_meta
 from pybernetes.api.kinds.faults import Faults, in_range
 from pybernetes.api.kinds.labels import label_selector
 from pybernetes.api.kinds.podspec.containers import (
@@ -58,10 +58,14 @@ def _source(faults: Faults, path: str, volume: Object, pod_name: str, is_pod: bo
         if source is None:
             continue
         if count:
-            faults.forbidden(f"{path}.{kind}", ONE_TYPE)
-            continue
+            faults.forbidden(f"{path}.{_SPELLED_WHEN_TOO_MANY.get(kind, kind)}", ONE_TYPE)
+        else:
+            check(faults, f"{path}.{_SPELLED.get(kind, kind)}", source)
         count += 1
-        check(faults, f"{path}.{kind}", source)
+        if kind == "iscsi":
+            initiator_length(faults, f"{path}.name", volume.get("name") or "", volume.get("name") or "", source)
+        if count > 1:
+            continue
         if kind == "ephemeral" and pod_name and volume.get("name"):
             claim = f"{pod_name}-{volume['name']}"
             for message in names.dns_subdomain(claim):
@@ -70,6 +74,11 @@ def _source(faults: Faults, path: str, volume: Object, pod_name: str, is_pod: bo
             faults.required(f"{path}.image.reference")
     if not count:
         faults.required(path, "must specify a volume type")
+
+
+_SPELLED = {"gcePersistentDisk": "persistentDisk"}
+_SPELLED_WHEN_TOO_MANY = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
+"""Paths that upstream spells otherwise than the fields they name."""
 
 
 def requires(*fields: str) -> Callable[[Faults, str, Object], None]:
@@ -161,29 +170,42 @@ _EUI = re.compile(r"eui.[A-Za-z0-9]{16}", re.ASCII)
 _NAA = re.compile(r"naa.[A-Za-z0-9]{32}", re.ASCII)
 
 
-def _iscsi_name(faults: Faults, path: str, name: str) -> None:
+def _iscsi_name(faults: Faults, path: str, name: str, *, persistent: bool) -> None:
     if not name.startswith(("iqn", "eui", "naa")):
-        faults.invalid(path, name, "must be valid format starting with iqn, eui, or naa")
+        faults.invalid(path, name, "must be valid format" + ("" if persistent else " starting with iqn, eui, or naa"))
         return
     pattern = {"iqn": _IQN, "eui": _EUI, "naa": _NAA}[name[:3]]
     if not (pattern.search(name) if pattern is _IQN else pattern.fullmatch(name)):
         faults.invalid(path, name, "must be valid format")
 
 
-def iscsi(faults: Faults, path: str, source: Object) -> None:
+def initiator_length(faults: Faults, path: str, shown: str, name: str, source: Object) -> None:
+    """A volume's name and its portal make up the name of an interface, where an initiator is given."""
+    if source.get("initiatorName") is not None and len(f"{name}:{source.get('targetPortal') or ''}".encode()) > 64:
+        faults.invalid(
+            path,
+            shown,
+            "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is "
+            "specified.",
+        )
+
+
+def iscsi(faults: Faults, path: str, source: Object, *, persistent: bool = False) -> None:
     if not source.get("targetPortal"):
         faults.required(f"{path}.targetPortal")
     if not source.get("iqn"):
         faults.required(f"{path}.iqn")
     else:
-        _iscsi_name(faults, f"{path}.iqn", source["iqn"])
+        _iscsi_name(faults, f"{path}.iqn", source["iqn"], persistent=persistent)
     lun = source.get("lun") or 0
     if not 0 <= lun <= 255:
         faults.invalid(f"{path}.lun", lun, in_range(0, 255))
     if (source.get("chapAuthDiscovery") or source.get("chapAuthSession")) and source.get("secretRef") is None:
         faults.required(f"{path}.secretRef")
+    if persistent:
+        _secret(faults, path, source, ("name",))
     if source.get("initiatorName") is not None:
-        _iscsi_name(faults, f"{path}.initiatorname", source["initiatorName"])
+        _iscsi_name(faults, f"{path}.initiatorname", source["initiatorName"], persistent=persistent)
 
 
 def fc(faults: Faults, path: str, source: Object) -> None:
@@ -199,7 +221,7 @@ def fc(faults: Faults, path: str, source: Object) -> None:
             faults.invalid(f"{path}.lun", lun, in_range(0, 255))
 
 
-def _flocker(faults: Faults, path: str, source: Object) -> None:
+def flocker(faults: Faults, path: str, source: Object) -> None:
     name, uid = source.get("datasetName") or "", source.get("datasetUUID")
     if not name and not uid:
         faults.required(path, "one of datasetName and datasetUUID is required")
@@ -228,6 +250,61 @@ def azure_disk(faults: Faults, path: str, source: Object) -> None:
         if value is not None and value not in supported:
             faults.not_supported(f"{path}.{name}", value, supported)
 
+    uri = source.get("diskURI") or ""
+    if source.get("kind") == "Managed":
+        if not uri.startswith("/subscriptions/"):
+            faults.not_supported(f"{path}.diskURI", uri, (_MANAGED_DISK,))
+    elif source.get("kind") is not None and not uri.startswith("https://"):
+        faults.not_supported(f"{path}.diskURI", uri, (_BLOB_DISK,))
+
+
+_MANAGED_DISK = (
+    "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"
+)  # fmt: skip
+_BLOB_DISK = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"
+
+
+def quobyte(faults: Faults, path: str, source: Object) -> None:
+    registry, form = source.get("registry") or "", "must be a host:port pair or multiple pairs separated by commas"
+    if not registry:
+        faults.required(f"{path}.registry", form)
+    elif len(source.get("tenant") or "") >= 65:
+        faults.required(f"{path}.tenant", "must be a UUID and may not exceed a length of 64 characters")
+    else:
+        for pair in registry.split(","):
+            host, colon, _ = pair.rpartition(":")
+            if not colon or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+                faults.invalid(f"{path}.registry", registry, form)
+    if not source.get("volume"):
+        faults.required(f"{path}.volume")
+
+
+def _secret(faults: Faults, path: str, source: Object, fields: tuple[str, ...]) -> None:
+    """A reference to a secret, where there is one."""
+    reference = source.get("secretRef")
+    if reference is None:
+        return
+    for name in fields:
+        if not reference.get(name):
+            faults.required(f"{path}.secretRef.{name}")
+
+
+def cinder(faults: Faults, path: str, source: Object, *, persistent: bool = False) -> None:
+    if not source.get("volumeID"):
+        faults.required(f"{path}.volumeID")
+    _secret(faults, path, source, ("name", "namespace") if persistent else ("name",))
+
+
+def storage_os(faults: Faults, path: str, source: Object, *, persistent: bool = False) -> None:
+    name, namespace = source.get("volumeName") or "", source.get("volumeNamespace")
+    if not name:
+        faults.required(f"{path}.volumeName")
+    else:
+        faults.each(f"{path}.volumeName", name, names.dns_label(name))
+    if namespace:
+        faults.each(f"{path}.volumeNamespace", namespace, names.dns_label(namespace))
+    _secret(faults, path, source, ("name", "namespace") if persistent else ("name",))
+
 
 def scale_io(faults: Faults, path: str, source: Object) -> None:
     requires("gateway", "system", "volumeName")(faults, path, source)
@@ -236,14 +313,17 @@ def scale_io(faults: Faults, path: str, source: Object) -> None:
 def csi_inline(faults: Faults, path: str, source: Object) -> None:
     csi_driver_name(faults, f"{path}.driver", source.get("driver") or "")
     reference = source.get("nodePublishSecretRef")
-    if reference is not None and not reference.get("name"):
+    if reference is None:
+        return
+    if not reference.get("name"):
         faults.required(f"{path}.nodePublishSecretRef.name")
+    else:
+        faults.each(f"{path}.name", reference["name"], names.dns_subdomain(reference["name"]))
 
 
 def csi_driver_name(faults: Faults, path: str, name: str) -> None:
     if not name:
         faults.required(path)
-        return
     if len(name) > 63:
         faults.too_long(path, 63)
     faults.each(path, name, names.dns_subdomain(name.lower()))
@@ -334,6 +414,8 @@ def _trust_bundle(faults: Faults, path: str, bundle: Object) -> None:
     elif name is not None:
         if not name:
             faults.required(f"{path}.name", "must be a valid object name")
+        for message in names.dns_subdomain(name.rpartition(":")[2]):
+            faults.invalid(f"{path}.name", name, f"not a valid clustertrustbundlename: {message}")
         if bundle.get("labelSelector") is not None:
             faults.invalid(
                 f"{path}.labelSelector", bundle["labelSelector"], "labelSelector must be unset if name is specified"
@@ -363,6 +445,7 @@ def _ephemeral(faults: Faults, path: str, source: Object) -> None:
     if template is None:
         faults.required(f"{path}.volumeClaimTemplate")
     else:
+        template_meta(faults, f"{path}.volumeClaimTemplate.metadata", template.get("metadata") or {})
         claim_spec(faults, f"{path}.volumeClaimTemplate.spec", template.get("spec") or {})
 
 
@@ -381,12 +464,12 @@ _SOURCES: dict[str, Callable[[Faults, str, Object], None]] = {
     "nfs": nfs,
     "iscsi": iscsi,
     "glusterfs": requires("endpoints", "path"),
-    "flocker": _flocker,
+    "flocker": flocker,
     "persistentVolumeClaim": requires("claimName"),
     "rbd": requires("monitors", "image"),
-    "cinder": requires("volumeID"),
+    "cinder": cinder,
     "cephfs": requires("monitors"),
-    "quobyte": requires("registry", "volume"),
+    "quobyte": quobyte,
     "downwardAPI": _downward,
     "fc": fc,
     "flexVolume": flex,
@@ -396,7 +479,7 @@ _SOURCES: dict[str, Callable[[Faults, str, Object], None]] = {
     "photonPersistentDisk": requires("pdID"),
     "portworxVolume": requires("volumeID"),
     "azureDisk": azure_disk,
-    "storageos": requires("volumeName"),
+    "storageos": storage_os,
     "projected": _projected,
     "scaleIO": scale_io,
     "csi": csi_inline,

@@ -1,6 +1,6 @@
 """Texts that warn of legal but doubtful pods and templates, for Warning headers.
 
-Source of rules and texts: ``pkg/api/pod/warnings.go``.
+Source of rules and texts: ``pkg/api/pod/warnings.go``. Overlapping paths of volumes are in `overlaps`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from pybernetes.api import names
+from pybernetes.api.kinds.addresses import ip_warnings
 from pybernetes.api.kinds.amounts import amount, show
-from pybernetes.api.meta import Object, annotations_of
+from pybernetes.api.kinds.podspec.annotations import APPARMOR_CONTAINER, SECCOMP_CONTAINER, SECCOMP_POD
+from pybernetes.api.kinds.podspec.overlaps import overlapping_paths
+from pybernetes.api.kinds.podspec.windows import visit_containers
+from pybernetes.api.meta import Object, annotations_of, name_of
 from pybernetes.api.quantity import NANO
 
 _ANNOTATIONS = {
@@ -21,7 +26,7 @@ _ANNOTATIONS = {
 }
 _VOLUMES = {
     "photonPersistentDisk": "deprecated in v1.11, non-functional in v1.16+",
-    "gitRepo": "deprecated in v1.11",
+    "gitRepo": "deprecated in v1.11, and disabled by default in v1.33+",
     "scaleIO": "deprecated in v1.16, non-functional in v1.22+",
     "flocker": "deprecated in v1.22, non-functional in v1.25+",
     "storageos": "deprecated in v1.22, non-functional in v1.25+",
@@ -37,7 +42,30 @@ _NODE_LABELS = {
     "failure-domain.beta.kubernetes.io/zone": 'deprecated since v1.17; use "topology.kubernetes.io/zone" instead',
     "beta.kubernetes.io/instance-type": 'deprecated since v1.17; use "node.kubernetes.io/instance-type" instead',
 }
-_SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
+NODE_LABELS_GA = {
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+}
+"""The successors of deprecated node labels."""
+_VOLUME_SPELLED = {"storageos": "storageOS"}
+_SECCOMP_TEXT = 'non-functional in v1.27+; use the "seccompProfile" field instead'
+_APPARMOR_TEXT = 'deprecated since v1.30; use the "appArmorProfile" field instead'
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
+def name_warning(obj: Object, used_in: str) -> list[str]:
+    """What is said of an object whose name becomes (part of) a host's name and is no DNS label."""
+    messages = names.dns_label(name_of(obj))
+    if not messages:
+        return []
+    return [
+        f"metadata.name: this is used in {used_in}, which can result in surprising behavior; "
+        f"a DNS label is recommended: [{' '.join(messages)}]"
+    ]
 
 
 def pod_warnings(obj: Object, path: str = "") -> list[str]:
@@ -49,6 +77,8 @@ def pod_warnings(obj: Object, path: str = "") -> list[str]:
     for key in spec.get("nodeSelector") or ():
         if key in _NODE_LABELS:
             out.append(f"{at}.nodeSelector[{key}]: {_NODE_LABELS[key]}")
+    if spec.get("affinity"):
+        out.extend(_affinity(f"{at}.affinity.nodeAffinity", spec["affinity"].get("nodeAffinity") or {}))
     for i, constraint in enumerate(spec.get("topologySpreadConstraints") or ()):
         key = constraint.get("topologyKey")
         if key in _NODE_LABELS:
@@ -57,25 +87,28 @@ def pod_warnings(obj: Object, path: str = "") -> list[str]:
             out.append(
                 f"{at}.topologySpreadConstraints[{i}].labelSelector: a null labelSelector results in matching no pod"
             )
-    for key, text in _ANNOTATIONS.items():
-        if key in annotations:
-            out.append(f"{prefix}metadata.annotations[{key}]: {text}")
-    for i, volume in enumerate(spec.get("volumes") or ()):
-        for kind in volume:
-            if kind in _VOLUMES:
-                out.append(f"{at}.volumes[{i}].{kind}: {_VOLUMES[kind]}")
+    if annotations:
+        for key, text in _ANNOTATIONS.items():
+            if key in annotations:
+                out.append(f"{prefix}metadata.annotations[{key}]: {text}")
+    if spec.get("volumes"):
+        out.extend(_volumes(at, spec["volumes"]))
     out.extend(_repeats(f"{at}.hostAliases", "ip", spec.get("hostAliases") or []))
+    for i, alias in enumerate(spec.get("hostAliases") or ()):
+        out.extend(ip_warnings(f"{at}.hostAliases[{i}].ip", alias.get("ip") or ""))
     secrets = spec.get("imagePullSecrets") or []
     out.extend(_repeats(f"{at}.imagePullSecrets", "name", secrets))
     for i, secret in enumerate(secrets):
         if not secret.get("name"):
             out.append(f'{at}.imagePullSecrets[{i}].name: invalid empty name ""')
-    if annotations and _SECCOMP_POD in annotations and not (spec.get("securityContext") or {}).get("seccompProfile"):
-        out.append(
-            f"{prefix}metadata.annotations[{_SECCOMP_POD}]: "
-            'non-functional in v1.27+; use the "seccompProfile" field instead'
-        )
-    out.extend(_container_warnings(at, spec))
+    for i, server in enumerate((spec.get("dnsConfig") or {}).get("nameservers") or ()):
+        out.extend(ip_warnings(f"{at}.dnsConfig.nameservers[{i}]", server))
+    if spec.get("overhead"):
+        out.extend(_fractions(f"{at}.overhead", spec["overhead"]))
+    if annotations:
+        out.extend(_profiles(prefix, annotations, spec))
+    for where, container in visit_containers(at, spec):
+        out.extend(_container(where, container))
     out.extend(_port_warnings(at, spec))
     # A negative period is taken as 1 second everywhere.
     if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
@@ -85,10 +118,54 @@ def pod_warnings(obj: Object, path: str = "") -> list[str]:
     return out
 
 
-def _containers(at: str, spec: Object) -> Iterator[tuple[str, Object]]:
-    for field in ("initContainers", "containers", "ephemeralContainers"):
-        for i, container in enumerate(spec.get(field) or ()):
-            yield f"{at}.{field}[{i}]", container
+def claim_warnings(path: str, spec: Object) -> Iterator[str]:
+    """Of a PersistentVolumeClaimSpec at `path`, wherever it stands."""
+    requests = (spec.get("resources") or {}).get("requests")
+    if requests:
+        yield from _fractions(f"{path}.resources.requests", requests, ("storage",))
+
+
+def _fractions(path: str, values: Object, which: tuple[str, ...] = ("memory", "ephemeral-storage")) -> Iterator[str]:
+    for name in which:
+        value = amount(values[name]) if name in values else None
+        if value is not None and value % NANO:
+            yield f'{path}[{name}]: fractional byte value "{show(values[name])}" is invalid, must be an integer'
+
+
+def _affinity(at: str, affinity: Object) -> Iterator[str]:
+    for i, term in enumerate((affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ()):
+        yield from node_selector_term_warnings(f"{at}.{_REQUIRED}.nodeSelectorTerms[{i}]", term, values=False)
+    for i, weighted in enumerate(affinity.get(_PREFERRED) or ()):
+        where = f"{at}.{_PREFERRED}[{i}].preference"
+        yield from node_selector_term_warnings(where, weighted.get("preference") or {}, values=True)
+
+
+def node_selector_term_warnings(path: str, term: Object, *, values: bool) -> Iterator[str]:
+    """Deprecated labels in a node selector's term; with `values`, also values that no label can have."""
+    for i, expression in enumerate(term.get("matchExpressions") or ()):
+        key = expression.get("key") or ""
+        if key in _NODE_LABELS:
+            yield f"{path}.matchExpressions[{i}].key: {key} is {_NODE_LABELS[key]}"
+        for j, value in enumerate((expression.get("values") or ()) if values else ()):
+            for message in names.label_value(value):
+                yield f"{path}.matchExpressions[{i}].values[{j}]: {value} is invalid, {message}"
+
+
+def deprecated_label(key: str) -> str:
+    """What is said of a node's label that has a successor; empty for all others."""
+    return _NODE_LABELS.get(key, "")
+
+
+def _volumes(at: str, volumes: list[Object]) -> Iterator[str]:
+    for i, volume in enumerate(volumes):
+        for kind in volume:
+            if kind in _VOLUMES:
+                yield f"{at}.volumes[{i}].{_VOLUME_SPELLED.get(kind, kind)}: {_VOLUMES[kind]}"
+        template = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
+        if template:
+            where = f"{at}.volumes[{i}].ephemeral.volumeClaimTemplate.spec"
+            yield from claim_warnings(where, template.get("spec") or {})
+    yield from overlapping_paths(volumes)
 
 
 def _repeats(path: str, field: str, items: list[Object]) -> Iterator[str]:
@@ -100,43 +177,67 @@ def _repeats(path: str, field: str, items: list[Object]) -> Iterator[str]:
         seen.add(value)
 
 
-def _container_warnings(at: str, spec: Object) -> Iterator[str]:
-    for path, container in _containers(at, spec):
-        resources = container.get("resources") or {}
-        for kind in ("limits", "requests") if resources else ():
-            for name in ("memory", "ephemeral-storage"):
-                value = amount((resources.get(kind) or {}).get(name))
-                if value is not None and value % NANO:
-                    where, text = f"{path}.resources.{kind}[{name}]", show(resources[kind][name])
-                    yield f'{where}: fractional byte value "{text}" is invalid, must be an integer'
-        env = container.get("env") or ()
-        if len(env) > 1:
-            seen: set[str] = set()
-            for i, variable in enumerate(env):
-                name = variable.get("name") or ""
+def _profiles(prefix: str, annotations: dict[str, str], spec: Object) -> Iterator[str]:
+    """Seccomp and AppArmor profiles that only an annotation names."""
+    context = spec.get("securityContext") or {}
+    if SECCOMP_POD in annotations and context.get("seccompProfile") is None:
+        yield f"{prefix}metadata.annotations[{SECCOMP_POD}]: {_SECCOMP_TEXT}"
+    if not any(key.startswith((SECCOMP_CONTAINER, APPARMOR_CONTAINER)) for key in annotations):
+        return
+    for _, container in visit_containers("", spec):
+        own, name = container.get("securityContext") or {}, container.get("name") or ""
+        if SECCOMP_CONTAINER + name in annotations and own.get("seccompProfile") is None:
+            yield f"{prefix}metadata.annotations[{SECCOMP_CONTAINER}{name}]: {_SECCOMP_TEXT}"
+        # A pod's annotation has become a field when this is asked, and is deprecated all the same.
+        has_field = bool(prefix) and (
+            own.get("appArmorProfile") is not None or context.get("appArmorProfile") is not None
+        )
+        if APPARMOR_CONTAINER + name in annotations and not has_field:
+            yield f"{prefix}metadata.annotations[{APPARMOR_CONTAINER}{name}]: {_APPARMOR_TEXT}"
+
+
+def _container(path: str, container: Object) -> Iterator[str]:
+    resources = container.get("resources")
+    if resources:
+        for name in ("memory", "ephemeral-storage"):
+            for kind in ("limits", "requests"):
+                values = resources.get(kind)
+                if values and name in values:
+                    yield from _fractions(f"{path}.resources.{kind}", values, (name,))
+    env = container.get("env") or ()
+    if len(env) > 1:
+        seen: set[str] = set()
+        for i, variable in enumerate(env):
+            name = variable.get("name") or ""
+            if name in seen:
                 # X=$(X)more builds on the value before and is meant.
                 reference, text = f"$({name})", variable.get("value") or ""
-                builds = variable.get("valueFrom") is None and text != reference and reference in text
-                if name in seen and not builds:
+                if variable.get("valueFrom") is not None or text == reference or reference not in text:
                     yield (
                         f'{path}.env[{i}]: hides previous definition of "{name}", which may be dropped when using apply'
                     )
-                seen.add(name)
+            seen.add(name)
 
 
 def _port_warnings(at: str, spec: Object) -> Iterator[str]:
     seen: dict[tuple[int, str], list[tuple[str, Object]]] = {}
-    for path, container in _containers(at, spec):
+    for path, container in visit_containers(at, spec):
         for i, port in enumerate(container.get("ports") or ()):
             here = f"{path}.ports[{i}]"
             key = (port.get("containerPort") or 0, port.get("protocol") or "")
             host, host_ip = port.get("hostPort") or 0, port.get("hostIP") or ""
+            if host_ip and not host:
+                shown = (
+                    f"{{Name:{port.get('name') or ''} HostPort:0 ContainerPort:{key[0]} Protocol:{key[1]} "
+                    f"HostIP:{host_ip}}}"
+                )
+                yield f"{here}: hostIP set without hostPort: {shown}"
             for where, other in seen.get(key, ()):
                 other_host, other_ip = other.get("hostPort") or 0, other.get("hostIP") or ""
                 if (host, host_ip) == (other_host, other_ip):
                     yield f"{here}: duplicate port definition with {where}"
                 elif not host or not other_host:
                     yield f"{here}: overlapping port definition with {where}"
-                elif host == other_host and (not host_ip or not other_ip):
+                elif host == other_host and bool(host_ip) != bool(other_ip):
                     yield f"{here}: dangerously ambiguous port definition with {where}"
             seen.setdefault(key, []).append((here, port))

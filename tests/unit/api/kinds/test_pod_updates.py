@@ -56,7 +56,7 @@ def test_containers_may_not_come_or_go() -> None:
         (
             5,
             None,
-            ["spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil value"],
+            ['spec.activeDeadlineSeconds: Invalid value: "null": must not update from a positive integer to nil value'],
         ),
     ],
 )

@@ -37,7 +37,7 @@ def test_volume_defaults() -> None:
     ("spec", "errors"),
     [
         ({}, []),
-        ({"accessModes": []}, ["spec.accessModes: Required value: at least 1 access mode is required"]),
+        ({"accessModes": []}, ["spec.accessModes: Required value"]),
         (
             {"accessModes": ["Sometimes"]},
             [
@@ -45,7 +45,13 @@ def test_volume_defaults() -> None:
                 '"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"'
             ],
         ),
-        ({"capacity": {}}, ["spec.capacity: Required value"]),
+        (
+            {"capacity": {}},
+            [
+                "spec.capacity: Required value",
+                'spec.capacity: Unsupported value: {}: supported values: "storage"',
+            ],
+        ),
         ({"hostPath": None}, ["spec: Required value: must specify a volume type"]),
         ({"nfs": {"server": "a", "path": "/b"}}, ["spec.nfs: Forbidden: may not specify more than 1 volume type"]),
         (
@@ -101,7 +107,7 @@ def test_claim_defaults() -> None:
             ["spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes"],
         ),
         (
-            {"dataSource": {"kind": "Pod", "name": "x"}},
+            {"dataSourceRef": {"kind": "Pod", "name": "x"}},
             [
                 f"spec.{field}: Invalid value: \"Pod\": must be 'PersistentVolumeClaim' when referencing the default "
                 "apiGroup"
