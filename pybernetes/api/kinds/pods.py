@@ -183,7 +183,7 @@ class PodStrategy(Strategy):
 
 
 def _sync_addresses(status: Object) -> None:
-    """podIP and the first of podIPs are one field; where they differ, podIP counts, since old kubelets know it alone."""
+    """podIP and the first of podIPs are one field; where they differ, podIP counts: old kubelets know it alone."""
     one, many = status.get("podIP"), status.get("podIPs")
     if one and (not many or many[0].get("ip") != one):
         status["podIPs"] = [{"ip": one}]
