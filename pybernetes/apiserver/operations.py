@@ -7,9 +7,11 @@ decoding makes the private object that the registry takes over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from pybernetes.api import errors
 from pybernetes.api.kinds.scale import from_scale, to_scale
@@ -28,6 +30,7 @@ from pybernetes.apiserver.options import DeleteOptions, ListOptions, WriteOption
 from pybernetes.apiserver.patching import Patch
 from pybernetes.apiserver.registry import Registry
 from pybernetes.apiserver.served import ServedKinds, What
+from pybernetes.apiserver.settled import SettledSpecs
 from pybernetes.apiserver.watching import Watcher
 from pybernetes.client.interface import APPLY_PATCH
 
@@ -61,6 +64,7 @@ class Operations:
         self._authorizer = authorizer
         self._object_handlers = dict(object_handlers)
         self._components = components
+        self._settled = SettledSpecs()
 
     # ---- authorization
 
@@ -139,27 +143,53 @@ class Operations:
         self.kinds.strategy(resource).default(obj)
         return obj
 
+    def _settle(
+        self, info: RequestInfo, body: Object, options: WriteOptions, decode: Callable[[Object], Object]
+    ) -> Object:
+        """A private object of the body, decoded, in its stored version and defaulted."""
+        resource = info.resource
+        assert resource is not None
+        strategy = self.kinds.strategy(resource)
+        key = b""
+        if strategy.defaults_spec_alone and options.field_validation != "Ignore":
+            key = self._settled.key(body)
+            known = self._settled.get(resource, key) if key else None
+            if known is not None:
+                try:
+                    obj = decode({k: v for k, v in body.items() if k != "spec"})
+                except errors.ApiError:
+                    # Its message is to show the whole object.
+                    return self._to_storage(resource, decode(body))
+                obj["spec"] = orjson.loads(known)
+                return obj
+        warnings = len(info.warnings)
+        obj = self._to_storage(resource, decode(body))
+        if key and len(info.warnings) == warnings:
+            self._settled.put(resource, key, obj["spec"])
+        return obj
+
     async def create(
         self, info: RequestInfo, body: Object, options: WriteOptions, faults: Sequence[str] = ()
     ) -> Written:
         resource = info.resource
         assert resource is not None
-        obj = self.decode(info, body, options, faults)
         handler = self._object_handlers.get((resource.group, resource.plural, info.subresource))
         if handler is not None:
+            obj = self.decode(info, body, options, faults)
             await self.registry.admit("CREATE", info, obj, None)
             return Written(await handler(info, obj), created=True)
-        return Written(await self.registry.create(info, self._to_storage(resource, obj)), created=True)
+        obj = self._settle(info, body, options, lambda given: self.decode(info, given, options, faults))
+        return Written(await self.registry.create(info, obj), created=True)
 
     async def update(
         self, info: RequestInfo, body: Object, options: WriteOptions, faults: Sequence[str] = ()
     ) -> Written:
         resource = info.resource
         assert resource is not None
-        wanted = self.decode(info, body, options, faults)
-        _check_name(info, wanted)
         strategy = subresources.strategy_for(info, self.kinds.strategy(resource), self.registry.clock)
         if info.subresource == "scale":
+            wanted = self.decode(info, body, options, faults)
+            _check_name(info, wanted)
 
             async def scaled(existing: Entry | None) -> Object:
                 assert existing is not None
@@ -168,7 +198,8 @@ class Operations:
             retry = not wanted["metadata"].get("resourceVersion")
             entry, _ = await self.registry.update(info, scaled, strategy=strategy, retry=retry)
             return Written(to_scale(resource, entry.obj))
-        wanted = self._to_storage(resource, wanted)
+        wanted = self._settle(info, body, options, lambda given: self.decode(info, given, options, faults))
+        _check_name(info, wanted)
         pristine = wanted["metadata"].get("resourceVersion") in (None, "", "0")
 
         async def replaced(existing: Entry | None) -> Object:
@@ -195,8 +226,10 @@ class Operations:
         async def patched(existing: Entry | None) -> Object:
             assert existing is not None
             current = to_scale(resource, existing.obj) if scale else existing.object_as(resource)
-            obj = self._decode_patched(info, patching.apply(patch, current, what), what, options)
-            return _scaled(resource, existing, obj) if scale else self._to_storage(resource, obj)
+            wanted = patching.apply(patch, current, what)
+            if scale:
+                return _scaled(resource, existing, self._decode_patched(info, wanted, what, options))
+            return self._settle(info, wanted, options, lambda given: self._decode_patched(info, given, what, options))
 
         entry, created = await self.registry.update(info, patched, strategy=strategy, retry=True)
         return Written(to_scale(resource, entry.obj) if scale else entry, created)
@@ -230,7 +263,7 @@ class Operations:
             )
             meta = obj.setdefault("metadata", {})
             meta.setdefault("name", info.name)
-            return self._to_storage(resource, self._decode_patched(info, obj, resource, options))
+            return self._settle(info, obj, options, lambda given: self._decode_patched(info, given, resource, options))
 
         strategy = subresources.strategy_for(info, self.kinds.strategy(resource), self.registry.clock)
         entry, created = await self.registry.update(

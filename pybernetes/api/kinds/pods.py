@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds.equality import semantic_equal
 from pybernetes.api.kinds.faults import Faults
@@ -12,15 +14,23 @@ from pybernetes.api.kinds.podspec.annotations import annotations_and_fields, app
 from pybernetes.api.kinds.podspec.defaults import default_pod, default_pod_spec
 from pybernetes.api.kinds.podspec.qos import compute_qos_class
 from pybernetes.api.kinds.podspec.validation import pod_spec
-from pybernetes.api.kinds.podspec.warnings import name_warning, pod_warnings
+from pybernetes.api.kinds.podspec.warnings import name_warning, pod_warnings, warned_of
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, annotations_of, clone, labels_of, name_of, namespace_of
+from pybernetes.lib.memo import Memo
+
+_MEMO_BYTES_MAX = 4 * 1024 * 1024
+# By the JSON text of a pod's spec: those that have no fault, and those that give no cause for a warning. Pure results;
+# the event loop's alone, as all strategies are.
+_faultless: Memo[bool] = Memo(_MEMO_BYTES_MAX)
+_unwarned: Memo[bool] = Memo(_MEMO_BYTES_MAX)
 
 TERMINAL_PHASES = ("Succeeded", "Failed")
 
 
 class PodStrategy(Strategy):
     has_generation = True
+    defaults_spec_alone = True
 
     def default(self, obj: Object) -> None:
         spec = obj.get("spec")
@@ -74,7 +84,20 @@ class PodStrategy(Strategy):
         faults = Faults()
         spec = obj.get("spec") or {}
         pod_annotations(faults, "metadata.annotations", annotations_of(obj), spec)
-        pod_spec(faults, "spec", spec, is_pod=True, pod_name=name_of(obj))
+        # Most pods are made from a few templates: a spec that was found without a fault is not judged again.
+        key = orjson.dumps(spec)
+        if _faultless.get(key):
+            return faults
+        before = len(faults)
+        self._validate_spec(faults, spec, name_of(obj))
+        # The claims of ephemeral volumes are named after the pod.
+        if len(faults) == before and not any("ephemeral" in v for v in spec.get("volumes") or ()):
+            _faultless.put(key, True)
+        return faults
+
+    @staticmethod
+    def _validate_spec(faults: Faults, spec: Object, pod_name: str) -> None:
+        pod_spec(faults, "spec", spec, is_pod=True, pod_name=pod_name)
         if not spec.get("serviceAccountName"):
             for i, volume in enumerate(spec.get("volumes") or ()):
                 for j, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
@@ -86,7 +109,6 @@ class PodStrategy(Strategy):
         for field in ("containers", "initContainers"):
             for i, container in enumerate(spec.get(field) or ()):
                 containers.only_for_pod(faults, f"spec.{field}[{i}]", container)
-        return faults
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
         spec, before = obj.get("spec") or {}, old.get("spec") or {}
@@ -108,7 +130,14 @@ class PodStrategy(Strategy):
         # People create pods and seldom update them; programs do that all the time.
         if old is not None:
             return []
-        return [*name_warning(obj, "the Pod's hostname"), *pod_warnings(obj)]
+        named = name_warning(obj, "the Pod's hostname")
+        key, annotations = orjson.dumps(obj.get("spec")), annotations_of(obj)
+        if _unwarned.get(key) and not (annotations and warned_of(annotations)):
+            return named
+        found = pod_warnings(obj)
+        if not found:
+            _unwarned.put(key, True)
+        return [*named, *found]
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         spec, observed = obj.get("spec") or {}, obj.get("status") or {}

@@ -24,6 +24,9 @@ class Strategy:
     #: Whether an update must name a resourceVersion.
     allow_unconditional_update = True
 
+    #: Whether `default` looks at and changes nothing but the spec, so that its result may be kept by the spec's text.
+    defaults_spec_alone = False
+
     #: The status of a new object; None for no status field at all.
     initial_status: ClassVar[Object | None] = None
 
@@ -50,16 +53,17 @@ class Strategy:
                 obj.pop("status", None)
 
     def prepare_for_status_update(self, obj: Object, old: Object) -> None:
-        """Keeps everything but the status (and metadata, but for labels, as upstream)."""
+        """Keeps everything but the status (and metadata, but for labels, as upstream). What is kept stays the old
+        object's own, which nobody may change."""
         meta = metadata(obj)
         for key in list(obj):
             if key not in ("apiVersion", "kind", "metadata", "status"):
                 del obj[key]
         for key, value in old.items():
             if key not in ("apiVersion", "kind", "metadata", "status"):
-                obj[key] = clone(value)
+                obj[key] = value
         if "ownerReferences" in metadata(old):
-            meta["ownerReferences"] = clone(metadata(old)["ownerReferences"])
+            meta["ownerReferences"] = metadata(old)["ownerReferences"]
         else:
             meta.pop("ownerReferences", None)
 

@@ -33,7 +33,8 @@ async def test_everything_acknowledged_is_there_again(pki: ClusterPKI, tmp_path:
             # What the new server did not see happen, it does not pretend to know.
             old = int(after["items"][0]["metadata"]["resourceVersion"])
             expired = await second.get(MAPS, watch=1, resourceVersion=old)
-            assert expired.status == 410 and expired.json["reason"] == "Expired"
+            assert expired.status == 200 and expired.json["type"] == "ERROR"
+            assert expired.json["object"]["code"] == 410 and expired.json["object"]["reason"] == "Expired"
             version = after["metadata"]["resourceVersion"]
             query = {"watch": "1", "resourceVersion": version}
             async with second.session.get(second.url + MAPS, params=query) as response, asyncio.timeout(10):

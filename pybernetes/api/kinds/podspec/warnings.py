@@ -6,7 +6,7 @@ Source of rules and texts: ``pkg/api/pod/warnings.go``. Overlapping paths of vol
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pybernetes.api import names
 from pybernetes.api.kinds.addresses import ip_warnings
@@ -66,6 +66,11 @@ def name_warning(obj: Object, used_in: str) -> list[str]:
         f"metadata.name: this is used in {used_in}, which can result in surprising behavior; "
         f"a DNS label is recommended: [{' '.join(messages)}]"
     ]
+
+
+def warned_of(annotations: Mapping[str, str]) -> bool:
+    """Whether an annotation is there that may give cause for a warning: only Kubernetes' own can."""
+    return any(".kubernetes.io/" in key for key in annotations)
 
 
 def pod_warnings(obj: Object, path: str = "") -> list[str]:

@@ -1,0 +1,82 @@
+"""Pods of one template: the server remembers what their spec came to, and nobody can tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.apiserver.conftest import Server
+
+PODS = "/api/v1/namespaces/default/pods"
+
+
+async def _ready(server: Server) -> None:
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    assert (await server.post("/api/v1/namespaces/default/serviceaccounts", account)).status in (201, 409)
+
+
+def _pod(name: str, **container: Any) -> dict[str, Any]:
+    spec = {
+        "automountServiceAccountToken": False,
+        "containers": [{"name": "c", "image": "i", "resources": {"limits": {"memory": "1024Mi"}}, **container}],
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+async def test_the_second_comes_out_as_the_first(server: Server) -> None:
+    await _ready(server)
+    first, second = [(await server.post(PODS, _pod(name))) for name in ("first", "second")]
+    assert (first.status, second.status) == (201, 201)
+    assert first.json["spec"] == second.json["spec"]
+    assert second.json["spec"]["containers"][0]["resources"]["limits"]["memory"] == "1Gi"
+    assert second.json["spec"]["restartPolicy"] == "Always"
+
+
+async def test_pods_do_not_share_their_specs_changes(server: Server) -> None:
+    await _ready(server)
+    for name in ("a", "b"):
+        assert (await server.post(PODS, _pod(name))).status == 201
+    changed = await server.patch(f"{PODS}/a", {"spec": {"containers": [{"name": "c", "image": "other"}]}})
+    assert changed.json["spec"]["containers"][0]["image"] == "other"
+    assert (await server.get(f"{PODS}/b")).json["spec"]["containers"][0]["image"] == "i"
+    assert (await server.post(PODS, _pod("c"))).json["spec"]["containers"][0]["image"] == "i"
+
+
+async def test_what_one_ignores_another_hears_of(server: Server) -> None:
+    await _ready(server)
+    for _ in range(2):
+        assert (await server.post(PODS, _pod("x", typo=1), fieldValidation="Ignore", dryRun="All")).status == 201
+    strict = await server.post(PODS, _pod("x", typo=1), fieldValidation="Strict")
+    assert strict.status == 400 and 'unknown field "spec.containers[0].typo"' in strict.json["message"]
+    for _ in range(2):
+        warned = await server.post(PODS, _pod("x", typo=1), dryRun="All")
+        assert 'unknown field \\"spec.containers[0].typo\\"' in warned.headers["Warning"]
+
+
+async def test_faults_are_found_each_time(server: Server) -> None:
+    await _ready(server)
+    for _ in range(2):
+        answer = await server.post(PODS, _pod("x", ports=[{"containerPort": 0}]))
+        assert answer.status == 422 and "spec.containers[0].ports[0].containerPort" in answer.json["message"]
+
+
+async def test_warnings_are_given_each_time(server: Server) -> None:
+    await _ready(server)
+    for _ in range(2):
+        doubled = _pod("x", env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}])
+        answer = await server.post(PODS, doubled, dryRun="All")
+        assert "hides previous definition" in answer.headers["Warning"]
+    plain = _pod("y")
+    assert "Warning" not in (await server.post(PODS, plain, dryRun="All")).headers
+    plain["metadata"]["annotations"] = {"scheduler.alpha.kubernetes.io/critical-pod": ""}
+    assert "non-functional" in (await server.post(PODS, plain, dryRun="All")).headers["Warning"]
+
+
+async def test_an_error_beside_a_known_spec_shows_the_whole_object(server: Server) -> None:
+    await _ready(server)
+    assert (await server.post(PODS, _pod("x"))).status == 201
+    wrong = _pod("y")
+    wrong["metadata"]["labels"] = {"a": 1}
+    answer = await server.post(PODS, wrong)
+    assert answer.status == 400 and "cannot unmarshal number into Go struct field" in answer.json["message"]
+    patched = await server.patch(f"{PODS}/x", {"metadata": {"labels": {"a": 1}}})
+    assert patched.status == 422 and "containers" in patched.json["message"]
