@@ -13,23 +13,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pybernetes.api.meta import clone
-from pybernetes.api.patch.fields import FieldPath, key_element, show, value_element
+from pybernetes.api.patch.elements import TypedError, elements_of
+from pybernetes.api.patch.fields import FieldPath, show
 from pybernetes.api.schema.nodes import ANY, Field, ListNode, MapNode, Node, ObjectNode, UnionNode
 
 _ABSENT: Any = object()
 
-_STRUCTS = frozenset(
+
+UNMANAGED_METADATA = frozenset(
     {
-        "metadata", "spec", "status", "template", "strategy", "updateStrategy", "resources", "jobTemplate",
-        "loadBalancer", "source", "involvedObject", "roleRef", "scaleTargetRef", "clientConfig", "names", "nodeInfo",
-        "daemonEndpoints", "state", "lastState",
+        "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
+        "resourceVersion",
     }
 )  # fmt: skip
-"""Fields whose Go type is a struct, not a pointer: they are there as soon as their parent is, empty at least."""
-
-
-class TypedError(ValueError):
-    """A value that server-side apply cannot take: a field its type does not have, an item without its key."""
+"""Metadata that no manager owns: what names the object, and what the server sets."""
 
 
 @dataclass(slots=True)
@@ -47,7 +44,7 @@ class Comparison:
 # ---- types ------------------------------------------------------------------------------------------------------
 
 
-def _member(node: Node, key: str) -> tuple[Node, Field | None]:
+def member(node: Node, key: str) -> tuple[Node, Field | None]:
     """(type, declared field) of a member of a struct, map or any JSON."""
     if isinstance(node, UnionNode):
         node = node.object
@@ -71,30 +68,9 @@ def _is_map(node: Node, value: Any) -> bool:
     return isinstance(value, dict) and not isinstance(node, ListNode)
 
 
-def _element(node: ListNode, item: Any, path: FieldPath) -> str:
-    """The path element of a list's item."""
-    if node.list_type == "set":
-        return value_element(item)
-    if not isinstance(item, dict):
-        raise TypedError(f"{show(path)}: associative list with keys may not have non-map elements")
-    keys = {}
-    for key in node.map_keys:
-        value = item.get(key)
-        if value is None:
-            value = _member(node.items, key)[1]
-            value = value.default if value is not None else None
-        if value is None:
-            raise TypedError(
-                f"{show(path)}: element 0: associative list with keys has an element that omits key field "
-                f'"{key}" (and doesn\'t have default value)'
-            )
-        keys[key] = value
-    return key_element(keys)
-
-
 def _items(node: ListNode, value: list[Any] | None, path: FieldPath) -> dict[str, Any]:
     """A list's items by path element; of several equal ones the last."""
-    return {_element(node, item, path): item for item in value or ()}
+    return dict(zip(elements_of(node).of_items(value, path), value, strict=True)) if value else {}
 
 
 # ---- which fields a value sets ----------------------------------------------------------------------------------
@@ -103,14 +79,15 @@ def _items(node: ListNode, value: list[Any] | None, path: FieldPath) -> dict[str
 def _walk_set(value: Any, node: Node, declared: Field | None, path: FieldPath, out: set[FieldPath]) -> None:
     if _is_associative(node) and isinstance(value, list):
         assert isinstance(node, ListNode)
-        for item in value:
-            below = (*path, _element(node, item, path))
+        elements = elements_of(node)
+        for i, item in enumerate(value):
+            below = (*path, elements.of(item, i, path))
             _walk_set(item, node.items, None, below, out)
             out.add(below)
     elif _is_map(node, value) and not _is_atomic(node, declared):
         for key, v in value.items():
             below = (*path, "f:" + key)
-            child, child_declared = _member(node, key)
+            child, child_declared = member(node, key)
             _walk_set(v, child, child_declared, below, out)
             if v is None or v == {} or child_declared is None:
                 out.add(below)
@@ -139,12 +116,12 @@ def check(value: Any, node: Node, path: FieldPath = ()) -> Iterator[str]:
             yield from check(v, node.values, (*path, "f:" + key))
     elif isinstance(node, ListNode) and isinstance(value, list):
         seen: set[str] = set()
-        for item in value:
+        for i, item in enumerate(value):
             if node.list_type == "atomic":
                 yield from check(item, node.items, path)
                 continue
             try:
-                element = _element(node, item, path)
+                element = elements_of(node).of(item, i, path)
             except TypedError as e:
                 yield str(e)
                 continue
@@ -160,7 +137,7 @@ def check(value: Any, node: Node, path: FieldPath = ()) -> Iterator[str]:
 def _virtual(value: Any, declared: Field | None) -> Any:
     """What an absent member of a struct that is there counts as."""
     if value is _ABSENT and declared is not None:
-        if isinstance(declared.node, ObjectNode) and declared.name in _STRUCTS:
+        if declared.struct:
             return {}
         if declared.required and isinstance(declared.node, (ListNode, MapNode)):
             return [] if isinstance(declared.node, ListNode) else {}
@@ -189,7 +166,7 @@ def _walk_compare(old: Any, new: Any, node: Node, declared: Field | None, path: 
             old_map = old if isinstance(old, dict) else {}
             new_map = new if isinstance(new, dict) else {}
             for key in dict.fromkeys((*old_map, *new_map)):
-                child, child_declared = _member(node, key)
+                child, child_declared = member(node, key)
                 a, b = old_map.get(key, _ABSENT), new_map.get(key, _ABSENT)
                 if old is not _ABSENT:
                     a = _virtual(a, child_declared)
@@ -257,7 +234,7 @@ def _walk_merge(live: Any, config: Any, node: Node, declared: Field | None, path
     if _is_map(node, live) and isinstance(config, dict) and config and not _is_atomic(node, declared):
         out = dict(live)
         for key, value in config.items():
-            child, child_declared = _member(node, key)
+            child, child_declared = member(node, key)
             if key in live:
                 out[key] = _walk_merge(live[key], value, child, child_declared, (*path, "f:" + key))
             else:
@@ -295,8 +272,9 @@ def _walk_remove(value: Any, gone: dict[str, Any], node: Node, declared: Field |
     if _is_associative(node) and isinstance(value, list):
         assert isinstance(node, ListNode)
         kept = []
-        for item in value:
-            below = gone.get(_element(node, item, path))
+        elements = elements_of(node)
+        for i, item in enumerate(value):
+            below = gone.get(elements.of(item, i, path))
             if below is None:
                 kept.append(item)
             elif "" not in below:
@@ -311,7 +289,7 @@ def _walk_remove(value: Any, gone: dict[str, Any], node: Node, declared: Field |
             if below is None:
                 out[key] = v
             elif "" not in below:
-                child, child_declared = _member(node, key)
+                child, child_declared = member(node, key)
                 out[key] = _walk_remove(v, below, child, child_declared, path)
         return out or None
     return None if isinstance(value, list) and value else value
@@ -329,7 +307,7 @@ def with_named_fields(fields: set[FieldPath], node: ObjectNode) -> set[FieldPath
         at: Node = node
         for depth, element in enumerate(path[:-1], 1):
             if element.startswith("f:"):
-                at, declared = _member(at, element[2:])
+                at, declared = member(at, element[2:])
                 if declared is not None:
                     out.add(path[:depth])
             elif isinstance(at, ListNode):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema import source
+from pybernetes.api.schema.structs import is_struct
 
 ScalarKind = Literal[
     "string", "int32", "int64", "number", "boolean", "time", "microtime", "quantity", "intorstring", "bytes", "any"
@@ -97,7 +98,8 @@ Node = Scalar | MapNode | ListNode | ObjectNode | UnionNode
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """A field of an `ObjectNode`. `default` is the value that upstream's schema gives an absent one, or None."""
+    """A field of an `ObjectNode`. `default` is the value that upstream's schema gives an absent one, or None; a `struct`
+    is there, empty at least, as soon as its object is."""
 
     name: str
     node: Node
@@ -105,6 +107,7 @@ class Field:
     patch_strategies: frozenset[str] = frozenset()
     atomic: bool = False
     default: Any = None
+    struct: bool = False
 
 
 STRING = Scalar("string")
@@ -216,13 +219,15 @@ def node(name: str) -> ObjectNode:
     # else looks meanwhile, since all of it runs in one go on the event loop's thread or under the import of a caller.
     _nodes[name] = found
     for key, prop in (schema.get("properties") or {}).items():
+        below = _compile(prop)
         found.fields[key] = Field(
             key,
-            _compile(prop),
+            below,
             key in required,
             _strategies(prop),
             prop.get("x-kubernetes-map-type") == "atomic",
             DEFAULTS.get((name, key)),
+            isinstance(below, ObjectNode) and is_struct(name, key),
         )
     return found
 
