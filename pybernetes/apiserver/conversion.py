@@ -157,3 +157,15 @@ def from_storage(resource: Resource, obj: Object) -> Object:
     """A stored object in the version of `resource`."""
     found = _CONVERTERS.get(resource)
     return found[2](obj) if found is not None else obj
+
+
+def versions(resource: Resource) -> tuple[Resource, ...]:
+    """The other resources under which objects of this one are served."""
+    stored = storage_resource(resource)
+    others = tuple(r for r, (to, _, _) in _CONVERTERS.items() if to is stored)
+    return tuple(r for r in (stored, *others) if r is not resource) if others else ()
+
+
+def convert(resource: Resource, other: Resource, obj: Object) -> Object:
+    """An object in the version of `resource`, in that of `other`."""
+    return from_storage(other, to_storage(resource, obj))

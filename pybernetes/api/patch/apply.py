@@ -1,7 +1,7 @@
-"""Server-side apply, and the tracking of field managers on every other write. Pure: the clock's reading is passed in.
+"""Server-side apply. Pure: the clock's reading is passed in.
 
 `apply` merges a configuration into the live object: what its manager applied before and no longer does goes, what
-another manager holds and it would change is a conflict. `track_update` says after a plain write whose fields are whose.
+another manager holds and it would change is a conflict.
 
 Source: the documentation of server-side apply, ``k8s.io/apimachinery/pkg/util/managedfields`` and
 ``sigs.k8s.io/structured-merge-diff``.
@@ -9,111 +9,26 @@ Source: the documentation of server-side apply, ``k8s.io/apimachinery/pkg/util/m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from pybernetes.api.errors import BadRequest, Conflict
 from pybernetes.api.meta import Object, annotations_of, clone, metadata, name_of, namespace_of
-from pybernetes.api.patch import fields, managed, typed
-from pybernetes.api.patch.fields import FieldPath, FieldSet
+from pybernetes.api.patch import fields, managed, tracking, typed
+from pybernetes.api.patch.compare import Comparison, compare
+from pybernetes.api.patch.elements import TypedError
+from pybernetes.api.patch.fields import FieldPath
 from pybernetes.api.patch.managed import Managed, Manager
+from pybernetes.api.patch.scope import Scope
+from pybernetes.api.patch.tracking import Converter, unserved
 from pybernetes.api.schema.nodes import ObjectNode
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _KUBECTL = "kubectl"
-
-_NEVER_MANAGED: frozenset[FieldPath] = frozenset(
-    {
-        ("f:apiVersion",),
-        ("f:kind",),
-        ("f:metadata",),
-        *(
-            ("f:metadata", f"f:{name}")
-            for name in (
-                "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation",
-                "managedFields", "resourceVersion",
-            )
-        ),
-    }
-)  # fmt: skip
-
-_RESET: dict[str, tuple[str, ...]] = {"": ("f:status",), "status": ("f:spec",)}
-"""What a write through a subresource cannot change, and so does not own."""
-
-
-def _is_managed(path: FieldPath, subresource: str) -> bool:
-    return path not in _NEVER_MANAGED and path[0] not in _RESET.get(subresource, ())
-
-
-def _without_paths(trie: FieldSet, gone: Iterable[FieldPath]) -> FieldSet:
-    """The set without those members; the same one where none of them is in."""
-    hits = [path for path in gone if fields.contains(trie, path)]
-    if not hits:
-        return trie
-    left: FieldSet = clone(trie)
-    for path in hits:
-        fields.remove(left, path)
-    return left
-
-
-def _take_over(state: Managed, comparison: typed.Comparison, keep: Manager | None) -> None:
-    """Takes changed and removed fields from all managers but `keep`."""
-    gone = [*comparison.modified, *comparison.added, *comparison.removed]
-    if not gone:
-        return
-    for entry in list(state.entries.values()):
-        if keep is not None and entry.manager.key == keep.key:
-            continue
-        left = _without_paths(entry.fields, gone)
-        if left is not entry.fields:
-            state.set(entry.manager, left, entry.time)
-
-
-# ---- plain writes -----------------------------------------------------------------------------------------------
-
-
-def track_update(
-    old: Object | None,
-    new: Object,
-    *,
-    manager: str,
-    node: ObjectNode,
-    now: float,
-    api_version: str,
-    subresource: str = "",
-) -> Object:
-    """`new` with ``managedFields`` that say what `manager` changed between `old` (None at creation) and it.
-
-    Neither object is changed; the result shares all but its metadata with `new`. An object whose lists cannot be
-    compared (items without keys) keeps the managers it had.
-    """
-    state = managed.of(old, new, ignore_new=bool(subresource))
-    before = managed.strip(old) if old is not None else {"metadata": {}}
-    try:
-        comparison = typed.compare(before, managed.strip(new), node)
-    except typed.TypedError:
-        return managed.put(new, state)
-    who = Manager(manager, "Update", api_version, subresource)
-    _update(state, comparison, who, now)
-    return managed.put(new, state)
-
-
-def _update(state: Managed, comparison: typed.Comparison, who: Manager, now: float) -> None:
-    if not comparison:
-        return
-    _take_over(state, comparison, None)
-    taken = [p for p in (*comparison.modified, *comparison.added) if _is_managed(p, who.subresource)]
-    if taken:
-        known = state.get(who)
-        own: FieldSet = clone(known.fields) if known else {}
-        for path in taken:
-            fields.insert(own, path)
-        state.set(who, own, managed.now_text(now))
-
-
-# ---- apply ------------------------------------------------------------------------------------------------------
+_ANNOTATIONS_BYTES_MAX = 256 * 1024
+_GO_ESCAPES = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
+"""What Go's JSON encoder escapes beyond the rules."""
 
 
 def _conflict(found: list[tuple[Manager, FieldPath]]) -> Conflict:
@@ -133,29 +48,29 @@ def _conflict(found: list[tuple[Manager, FieldPath]]) -> Conflict:
     return Conflict(text, details={"causes": causes})
 
 
-def _conflicts(state: Managed, comparison: typed.Comparison, who: Manager) -> list[tuple[Manager, FieldPath]]:
-    changed = sorted((*comparison.modified, *comparison.added))
+def _conflicts(state: Managed, changed: list[FieldPath], who: Manager) -> list[tuple[Manager, FieldPath]]:
+    in_order = list(fields.paths(fields.from_paths(changed)))
     return [
         (entry.manager, path)
         for entry in sorted(state.entries.values(), key=lambda e: e.manager.key)
         if entry.manager.key != who.key
-        for path in changed
+        for path in in_order
         if fields.contains(entry.fields, path)
     ]
 
 
-def _allowed_by_last_applied(live: Object, node: ObjectNode) -> set[FieldPath]:
+def _allowed_by_last_applied(live: Object, scope: Scope) -> set[FieldPath]:
     """What kubectl's client-side apply set and nobody changed since: its server-side apply may take it over."""
     try:
         last = orjson.loads(annotations_of(live).get(LAST_APPLIED, ""))
     except orjson.JSONDecodeError:
         return set()
-    if not isinstance(last, dict):
+    if not isinstance(last, dict) or last.get("apiVersion") != scope.api_version:
         return set()
     try:
-        difference = typed.compare(last, managed.strip(live), node)
-        own = typed.field_set(last, node)
-    except typed.TypedError:
+        difference = compare(last, live, scope.node)
+        own = typed.field_set(last, scope.node)
+    except TypedError:
         return set()
     return own - {*difference.added, *difference.modified, *difference.removed}
 
@@ -179,7 +94,7 @@ def _prune(merged: Object, state: Managed, last: set[FieldPath], node: ObjectNod
 def _check(applied: Any, node: ObjectNode, api_version: str) -> None:
     if not isinstance(applied, dict):
         raise BadRequest("error decoding YAML: the configuration is no object")
-    if metadata(applied).get("managedFields"):
+    if metadata(applied).get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
     version = applied.get("apiVersion") or ""
     if version != api_version:
@@ -200,16 +115,30 @@ def _without_null_members(value: Any) -> Any:
     return [_without_null_members(v) for v in value] if isinstance(value, list) else value
 
 
+def _merged(
+    base: Object, applied: Object, state: Managed, who: Manager, scope: Scope, convert: Converter
+) -> tuple[Object, Comparison]:
+    """(what becomes of `base`, how it differs). Puts the applier's new fields into `state`. Raises `TypedError`."""
+    merged = typed.merge(base, applied, scope.node)
+    known = state.get(who)
+    own = fields.from_paths(p for p in typed.field_set(applied, scope.node) if scope.owns(p))
+    if known is None or known.manager != who or known.fields != own:
+        state.set(who, own, known.time if known is not None else "")
+    if known is not None and (known.manager == who or convert(known.manager.api_version) is not None):
+        merged = _prune(merged, state, set(fields.paths(known.fields)), scope.node)
+    merged = _without_null_members(merged)
+    return merged, compare(base, merged, scope.node)
+
+
 def apply(
     live: Object | None,
     applied: Object,
+    scope: Scope,
     *,
     manager: str,
     force: bool,
-    node: ObjectNode,
     now: float,
-    api_version: str,
-    subresource: str = "",
+    convert: Converter = unserved,
 ) -> Object:
     """The object after `manager` applied the configuration `applied` to `live`, None where there is none yet.
 
@@ -217,46 +146,43 @@ def apply(
     is nothing to store. Raises `Conflict`, unless `force`, and `BadRequest` for a configuration that its type cannot
     hold.
     """
-    _check(applied, node, api_version)
-    who = Manager(manager, "Apply", api_version, subresource)
+    _check(applied, scope.node, scope.api_version)
+    who = Manager(manager, "Apply", scope.api_version, scope.subresource)
     base = managed.strip(live) if live is not None else {"metadata": {}}
-    state = managed.decode(metadata(live).get("managedFields"), trusted=True) if live is not None else Managed()
+    state = managed.decode(metadata(live).get("managedFields")) if live is not None else Managed()
     try:
         if live is not None and not state:
-            # An object from before managers were tracked: whoever wrote it holds what is in it.
-            before = Manager(managed.BEFORE_FIRST_APPLY, "Update", api_version)
-            _update(state, typed.compare({"metadata": {}}, base, node), before, now)
-
-        merged = typed.merge(base, applied, node)
-        known = state.get(who)
-        own = {p for p in typed.field_set(applied, node) if _is_managed(p, subresource)}
-        own_fields = fields.from_paths(own)
-        unchanged = (
-            known is not None and known.manager == who and fields.ordered(known.fields) == fields.ordered(own_fields)
-        )
-        if not unchanged:
-            state.set(who, own_fields, known.time if known else "")
-        merged = _prune(merged, state, set(fields.paths(known.fields)) if known else set(), node)
-        merged = _without_null_members(merged)
-        comparison = typed.compare(base, merged, node)
-    except typed.TypedError as e:
+            # An object from before managers were tracked, or that lost them: whoever wrote it holds what is in it.
+            tracking.update(state, None, base, scope, managed.BEFORE_FIRST_APPLY, now)
+        merged, comparison = _merged(base, applied, state, who, scope, convert)
+    except TypedError as e:
         raise BadRequest(
-            f"failed to create typed live object ({namespace_of(base)}/{name_of(base)}; {api_version}): {e}"
+            f"failed to create typed live object ({namespace_of(base)}/{name_of(base)}; {scope.api_version}): {e}"
         ) from e
 
-    found = [] if force else _conflicts(state, comparison, who)
+    changed = scope.changes((*comparison.modified, *comparison.added))
+    found = [] if force else _conflicts(state, changed, who)
     if found and manager == _KUBECTL and live is not None:
-        allowed = _allowed_by_last_applied(live, node)
+        allowed = _allowed_by_last_applied(live, scope)
         found = [(other, path) for other, path in found if path not in allowed]
     if found:
         raise _conflict(found)
-    _take_over(state, comparison, who)
-    if comparison or not unchanged:
-        state.set(who, own_fields, managed.now_text(now))
-    if manager == _KUBECTL and LAST_APPLIED in annotations_of(merged):
+    tracking.take(state, changed, scope.changes(comparison.removed), scope, who.key, convert)
+    own = state.get(who)
+    if own is not None and (comparison or live is None):
+        state.set(who, own.fields, managed.now_text(now))
+    if manager == _KUBECTL and annotations_of(merged).get(LAST_APPLIED):
         merged = clone(merged)
-        merged["metadata"]["annotations"][LAST_APPLIED] = _last_applied(applied)
+        _note_last_applied(merged["metadata"]["annotations"], applied)
     return managed.put(merged, state)
+
+
+def _note_last_applied(annotations: dict[str, str], applied: Object) -> None:
+    """Keeps the annotation of kubectl's client-side apply in step, or drops it where it would be too large."""
+    text = _last_applied(applied)
+    annotations[LAST_APPLIED] = text
+    if sum(len(k.encode()) + len(v.encode()) for k, v in annotations.items()) > _ANNOTATIONS_BYTES_MAX:
+        del annotations[LAST_APPLIED]
 
 
 def _last_applied(applied: Object) -> str:
@@ -265,4 +191,5 @@ def _last_applied(applied: Object) -> str:
     annotations = metadata(value).get("annotations")
     if isinstance(annotations, dict):
         annotations.pop(LAST_APPLIED, None)
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() + "\n"
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return text.translate(_GO_ESCAPES) + "\n"

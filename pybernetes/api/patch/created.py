@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pybernetes.api.meta import Object
+from pybernetes.api.patch.compare import structs_of
 from pybernetes.api.patch.elements import elements_of
 from pybernetes.api.patch.fields import EMPTY, SELF, FieldSet, in_order
 from pybernetes.api.patch.typed import UNMANAGED_METADATA, member
@@ -108,16 +109,18 @@ def _bare_walk_of(declared: Field) -> Walk | None:
 
 
 def _plan(node: Node, keys: tuple[str, ...], bare: bool) -> _Plan:
-    fields = node.fields if isinstance(node, ObjectNode) else {}
     template: FieldSet = {} if bare else {SELF: EMPTY}
     below: list[tuple[str, str, Walk]] = []
-    absent = () if bare else tuple(f.name for f in fields.values() if f.struct and f.name not in keys)
+    absent = () if bare else tuple(name for name in structs_of(node) if name not in keys)
     for key in sorted((*keys, *absent)):
         child, declared = member(node, key)
         walk = _bare_walk_of(declared) if bare and declared is not None else _walk_of(child, declared)
         element = "f:" + key
+        if key in absent:
+            template[element] = walk({}) if walk is not None else EMPTY
+            continue
         template[element] = EMPTY
-        if walk is not None and key not in absent:
+        if walk is not None:
             below.append((key, element, walk))
     return _Plan(template, below)
 
@@ -129,9 +132,10 @@ def _map_walk(node: Node, *, bare: bool) -> Walk:
     plans: dict[tuple[str, ...], _Plan] = {}
     _plans.append(plans)
     empty = _NOTHING if bare else EMPTY
+    has_structs = not bare and bool(structs_of(node))
 
     def walk(value: Any) -> FieldSet:
-        if type(value) is not dict or not value:
+        if type(value) is not dict or not (value or has_structs):
             return empty
         keys = tuple(value)
         plan = plans.get(keys)

@@ -1,5 +1,5 @@
-"""Values walked along their types: which fields a value sets, how two differ, how one merges into another, what is
-left without some fields. The rules of server-side apply. Pure; inputs are never changed.
+"""Values walked along their types: which fields a value sets, how one merges into another, what is left without some
+fields. The rules of server-side apply. Pure; inputs are never changed.
 
 Structs and maps merge member by member unless they are atomic; lists are atomic unless they are sets, or maps with
 keys. Where any JSON is allowed, objects merge and lists are atomic.
@@ -9,16 +9,12 @@ Source: ``sigs.k8s.io/structured-merge-diff/v6/typed`` and the documentation of 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from pybernetes.api.meta import clone
 from pybernetes.api.patch.elements import TypedError, elements_of
 from pybernetes.api.patch.fields import FieldPath, show
 from pybernetes.api.schema.nodes import ANY, Field, ListNode, MapNode, Node, ObjectNode, UnionNode
-
-_ABSENT: Any = object()
-
 
 UNMANAGED_METADATA = frozenset(
     {
@@ -27,18 +23,6 @@ UNMANAGED_METADATA = frozenset(
     }
 )  # fmt: skip
 """Metadata that no manager owns: what names the object, and what the server sets."""
-
-
-@dataclass(slots=True)
-class Comparison:
-    """The fields in which a new value differs from an old one."""
-
-    added: list[FieldPath] = field(default_factory=list)
-    removed: list[FieldPath] = field(default_factory=list)
-    modified: list[FieldPath] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.modified)
 
 
 # ---- types ------------------------------------------------------------------------------------------------------
@@ -54,16 +38,16 @@ def member(node: Node, key: str) -> tuple[Node, Field | None]:
     return (node.values if isinstance(node, MapNode) else ANY), None
 
 
-def _is_atomic(node: Node, declared: Field | None) -> bool:
+def is_atomic(node: Node, declared: Field | None) -> bool:
     """Whether a struct or map is one field as a whole."""
     return (declared is not None and declared.atomic) or (isinstance(node, (ObjectNode, MapNode)) and node.atomic)
 
 
-def _is_associative(node: Node) -> bool:
+def is_associative(node: Node) -> bool:
     return isinstance(node, ListNode) and node.list_type != "atomic"
 
 
-def _is_map(node: Node, value: Any) -> bool:
+def is_map(node: Node, value: Any) -> bool:
     """Whether a value of that type is walked into by its members."""
     return isinstance(value, dict) and not isinstance(node, ListNode)
 
@@ -77,14 +61,14 @@ def _items(node: ListNode, value: list[Any] | None, path: FieldPath) -> dict[str
 
 
 def _walk_set(value: Any, node: Node, declared: Field | None, path: FieldPath, out: set[FieldPath]) -> None:
-    if _is_associative(node) and isinstance(value, list):
+    if is_associative(node) and isinstance(value, list):
         assert isinstance(node, ListNode)
         elements = elements_of(node)
         for i, item in enumerate(value):
             below = (*path, elements.of(item, i, path))
             _walk_set(item, node.items, None, below, out)
             out.add(below)
-    elif _is_map(node, value) and not _is_atomic(node, declared):
+    elif is_map(node, value) and not is_atomic(node, declared):
         for key, v in value.items():
             below = (*path, "f:" + key)
             child, child_declared = member(node, key)
@@ -131,65 +115,6 @@ def check(value: Any, node: Node, path: FieldPath = ()) -> Iterator[str]:
             yield from check(item, node.items, (*path, element))
 
 
-# ---- how two values differ --------------------------------------------------------------------------------------
-
-
-def _virtual(value: Any, declared: Field | None) -> Any:
-    """What an absent member of a struct that is there counts as."""
-    if value is _ABSENT and declared is not None:
-        if declared.struct:
-            return {}
-        if declared.required and isinstance(declared.node, (ListNode, MapNode)):
-            return [] if isinstance(declared.node, ListNode) else {}
-    return value
-
-
-def _walk_compare(old: Any, new: Any, node: Node, declared: Field | None, path: FieldPath, out: Comparison) -> None:
-    if old is new or (old == new and type(old) is type(new)):
-        return
-    present = new if old is _ABSENT or old is None else old
-    same_form = old is _ABSENT or new is _ABSENT or old is None or new is None or type(old) is type(new)
-    empty = not (old if old is not _ABSENT else None) and not (new if new is not _ABSENT else None)
-    walked = False
-    if same_form and not empty:
-        if _is_associative(node) and isinstance(present, list):
-            assert isinstance(node, ListNode)
-            walked = True
-            before = _items(node, old if isinstance(old, list) else None, path)
-            after = _items(node, new if isinstance(new, list) else None, path)
-            for element in dict.fromkeys((*before, *after)):
-                _walk_compare(
-                    before.get(element, _ABSENT), after.get(element, _ABSENT), node.items, None, (*path, element), out
-                )
-        elif _is_map(node, present) and not _is_atomic(node, declared):
-            walked = True
-            old_map = old if isinstance(old, dict) else {}
-            new_map = new if isinstance(new, dict) else {}
-            for key in dict.fromkeys((*old_map, *new_map)):
-                child, child_declared = member(node, key)
-                a, b = old_map.get(key, _ABSENT), new_map.get(key, _ABSENT)
-                if old is not _ABSENT:
-                    a = _virtual(a, child_declared)
-                if new is not _ABSENT:
-                    b = _virtual(b, child_declared)
-                _walk_compare(a, b, child, child_declared, (*path, "f:" + key), out)
-    if not path:
-        return
-    if old is _ABSENT:
-        out.added.append(path)
-    elif new is _ABSENT:
-        out.removed.append(path)
-    elif not walked:
-        out.modified.append(path)
-
-
-def compare(old: dict[str, Any], new: dict[str, Any], node: ObjectNode) -> Comparison:
-    """The fields by which `new` differs from `old`. Raises `TypedError` for list items without their keys."""
-    out = Comparison()
-    _walk_compare(old, new, node, None, (), out)
-    return out
-
-
 # ---- merging ----------------------------------------------------------------------------------------------------
 
 
@@ -228,10 +153,10 @@ def _merge_lists(live: list[Any], config: list[Any], node: ListNode, path: Field
 
 
 def _walk_merge(live: Any, config: Any, node: Node, declared: Field | None, path: FieldPath) -> Any:
-    if _is_associative(node) and isinstance(live, list) and isinstance(config, list):
+    if is_associative(node) and isinstance(live, list) and isinstance(config, list):
         assert isinstance(node, ListNode)
         return _merge_lists(live, config, node, path)
-    if _is_map(node, live) and isinstance(config, dict) and config and not _is_atomic(node, declared):
+    if is_map(node, live) and isinstance(config, dict) and config and not is_atomic(node, declared):
         out = dict(live)
         for key, value in config.items():
             child, child_declared = member(node, key)
@@ -240,11 +165,11 @@ def _walk_merge(live: Any, config: Any, node: Node, declared: Field | None, path
             else:
                 out[key] = clone(value)
         return out
-    if config is None and isinstance(live, (dict, list)) and live and not _is_atomic(node, declared):
-        return live if isinstance(live, dict) or _is_associative(node) else None
-    if config == {} and isinstance(live, dict) and not _is_atomic(node, declared):
+    if config is None and isinstance(live, (dict, list)) and live and not is_atomic(node, declared):
+        return live if isinstance(live, dict) or is_associative(node) else None
+    if config == {} and isinstance(live, dict) and not is_atomic(node, declared):
         return live
-    if config == [] and isinstance(live, list) and _is_associative(node):
+    if config == [] and isinstance(live, list) and is_associative(node):
         return live
     return clone(config)
 
@@ -269,7 +194,7 @@ def _trie(paths: set[FieldPath]) -> dict[str, Any]:
 
 
 def _walk_remove(value: Any, gone: dict[str, Any], node: Node, declared: Field | None, path: FieldPath) -> Any:
-    if _is_associative(node) and isinstance(value, list):
+    if is_associative(node) and isinstance(value, list):
         assert isinstance(node, ListNode)
         kept = []
         elements = elements_of(node)
@@ -280,8 +205,8 @@ def _walk_remove(value: Any, gone: dict[str, Any], node: Node, declared: Field |
             elif "" not in below:
                 kept.append(_walk_remove(item, below, node.items, None, path))
         return kept or None
-    if _is_map(node, value) and value:
-        if _is_atomic(node, declared):
+    if is_map(node, value) and value:
+        if is_atomic(node, declared):
             return None
         out: dict[str, Any] = {}
         for key, v in value.items():
