@@ -11,7 +11,7 @@ from functools import lru_cache
 from pybernetes.api import errors
 from pybernetes.api.field import FieldError, Path, invalid, too_long
 from pybernetes.api.meta import Object
-from pybernetes.api.patch import managed, tracking
+from pybernetes.api.patch import tracking
 from pybernetes.api.patch.scope import scope_of
 from pybernetes.api.patch.tracking import Converter
 from pybernetes.api.resources import Resource

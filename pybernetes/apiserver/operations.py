@@ -17,8 +17,8 @@ from pybernetes.api import errors
 from pybernetes.api.kinds.scale import from_scale, to_scale
 from pybernetes.api.meta import Object, clone
 from pybernetes.api.patch import apply as ssa
+from pybernetes.api.patch.scope import scope_of
 from pybernetes.api.resources import COMPONENTSTATUSES, Resource
-from pybernetes.api.schema.nodes import type_of
 from pybernetes.apiserver import conversion, patching, subresources
 from pybernetes.apiserver.authorization import access_denied
 from pybernetes.apiserver.components import Components
@@ -26,6 +26,7 @@ from pybernetes.apiserver.deletion import Deleted, Deleter
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.interfaces import Attributes, Authorizer, HandlerKey, ObjectHandler, RequestInfo
 from pybernetes.apiserver.listing import Lister, Listing
+from pybernetes.apiserver.managers import converter
 from pybernetes.apiserver.options import DeleteOptions, ListOptions, WriteOptions
 from pybernetes.apiserver.patching import Patch
 from pybernetes.apiserver.registry import Registry
@@ -251,15 +252,15 @@ class Operations:
                         info.name,
                         f"uid mismatch: the provided object specified uid {uid}, and no existing object was found",
                     )
+            live = existing.object_as(resource) if existing is not None else None
             obj = ssa.apply(
-                existing.object_as(resource) if existing is not None else None,
+                live,
                 configuration,
+                scope_of(resource, info.subresource),
                 manager=options.field_manager,
                 force=options.force,
-                node=type_of(resource),
                 now=self.registry.clock.now(),
-                api_version=resource.api_version,
-                subresource=info.subresource,
+                convert=converter(resource, None, live or configuration),
             )
             meta = obj.setdefault("metadata", {})
             meta.setdefault("name", info.name)

@@ -17,14 +17,14 @@ from pybernetes.api.field import invalid as invalid_value
 from pybernetes.api.kinds import metadata as meta_rules
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, clone
-from pybernetes.api.patch.apply import track_update
+from pybernetes.api.patch.managed import equal_but_for_time
 from pybernetes.api.resources import Resource
-from pybernetes.api.schema.nodes import type_of
 from pybernetes.apiserver import conversion
 from pybernetes.apiserver.admission.chain import NO_STEPS, AdmissionChain, Steps
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.identity import Identities
 from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionPlugin, AdmissionRequest, RequestInfo
+from pybernetes.apiserver.managers import FieldManagers
 from pybernetes.apiserver.options import DeleteOptions
 from pybernetes.apiserver.options import revision as parse_revision
 from pybernetes.apiserver.served import ServedKinds
@@ -35,7 +35,6 @@ _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 _NAME_LENGTH_MAX = 63
 _GENERATED_NAME_TRIES = 8
-_MANAGER_LENGTH_MAX = 128
 _UPDATE_TRIES = 32
 """Of an update without a resourceVersion, against others that write the same object all the time."""
 
@@ -105,6 +104,7 @@ class Registry:
         self.clock = clock
         self.admission = AdmissionChain(admission)
         self._identities = Identities(clock)
+        self._managers = FieldManagers(clock)
         self._hooks = dict(hooks or {})
 
     # ---- reading
@@ -133,6 +133,7 @@ class Registry:
         strategy = self.kinds.strategy(info.resource)
         meta = obj.setdefault("metadata", {})
         self._match_namespace(info, resource, meta)
+        self._managers.note_created(info, resource, obj)
         request, steps = await self._mutated(info, resource, obj)
         # Only now: what names itself, or is named by a webhook, has no name generated.
         prefix = "" if meta.get("name") else meta.get("generateName") or ""
@@ -165,7 +166,6 @@ class Registry:
         request: AdmissionRequest,
         steps: Steps,
         prefix: str,
-        applied: bool = False,
     ) -> Entry | None:
         obj = request.object
         assert obj is not None
@@ -174,8 +174,6 @@ class Registry:
             raise ServerError("resourceVersion should not be set on objects to be created")
         for field in _DROPPED_ON_CREATE:
             meta.pop(field, None)
-        if not applied:
-            meta.pop("managedFields", None)
         if prefix:
             meta["name"] = generated_name(prefix)
         meta["uid"] = self._identities.uid()
@@ -238,7 +236,8 @@ class Registry:
     ) -> tuple[Entry, bool]:
         """Brings the named object to what `transform` makes of it; whether it was created by that.
 
-        `strategy` replaces the kind's own (a subresource's); without `admit` admission is not asked. With
+        `strategy` replaces the kind's own (a subresource's); without `admit` admission is not asked and nobody
+        becomes the manager of what changes. With
         `applied` the wanted state says itself who manages its fields, as server-side apply does. A wanted state
         that names a resourceVersion is written only over that version (`Conflict`), one that names none over whatever
         is there. With `retry` the version is that of the state it was made from, as a patch's is, and a lost race
@@ -256,8 +255,10 @@ class Registry:
                 obj = await transform(None)
                 obj["metadata"].pop("resourceVersion", None)
                 self._match_namespace(info, resource, obj["metadata"])
+                if not applied:
+                    self._managers.note_created(info, resource, obj)
                 request, steps = await self._mutated(info, resource, obj)
-                created = await self._create_once(info, resource, strategy, request, steps, "", applied)
+                created = await self._create_once(info, resource, strategy, request, steps, "")
                 if created is not None:
                     return created, True
                 continue
@@ -290,10 +291,8 @@ class Registry:
         else:
             meta.pop("generation", None)
         meta.pop("selfLink", None)
-        tracked = bool(old_meta.get("managedFields")) and not applied
-        if not tracked and not applied:
-            # Who manages what is noted from the first server-side apply on: see docs/decisions/field-managers.md.
-            meta.pop("managedFields", None)
+        if admit and not applied:
+            self._managers.note_updated(info, resource, obj, existing)
         steps = self.admission.steps("UPDATE", resource, info.subresource) if admit else NO_STEPS
         request = self._admission_request("UPDATE", info, resource, obj, old)
         for mutate in steps.mutators:
@@ -317,20 +316,10 @@ class Registry:
         try:
             for validate in steps.validators:
                 await validate(request)
-            if tracked:
-                obj = track_update(
-                    old,
-                    obj,
-                    manager=manager_of(info),
-                    node=type_of(resource),
-                    now=self.clock.now(),
-                    api_version=resource.api_version,
-                    subresource=info.subresource,
-                )
             reservation = self._begin(info, resource, obj, old)
             if goes_with_update(obj, old):
                 written = await self.storage.remove(resource, existing, dry_run=info.dry_run)
-            elif obj == old and not self.storage.is_stale(resource, existing):
+            elif equal_but_for_time(obj, old) and not self.storage.is_stale(resource, existing):
                 return existing
             elif request.charge is not None:
                 written = await self.storage.write_charged(
@@ -412,11 +401,6 @@ class Registry:
             await mutate(request)
         for validate in steps.validators:
             await validate(request)
-
-
-def manager_of(info: RequestInfo) -> str:
-    """The manager of what a request writes: the one it names, or its program's name."""
-    return info.field_manager or info.user_agent.partition("/")[0][:_MANAGER_LENGTH_MAX] or "unknown"
 
 
 def goes_with_update(obj: Object, old: Object) -> bool:

@@ -91,9 +91,8 @@ def _walk_members(old: Any, new: Any, node: Node, path: FieldPath, out: Comparis
         keys.update(dict.fromkeys(structs_of(node)))
     for key in keys:
         a, b = before.get(key, _ABSENT), after.get(key, _ABSENT)
-        if a is b or a == b:
-            if a is not _ABSENT or (old is _ABSENT) == (new is _ABSENT):
-                continue
+        if (a is b or a == b) and (a is not _ABSENT or (old is _ABSENT) == (new is _ABSENT)):
+            continue
         child, declared = member(node, key)
         if a is _ABSENT and old is not _ABSENT:
             a = _virtual(declared)

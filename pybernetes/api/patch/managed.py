@@ -96,7 +96,9 @@ def decode(raw: Any) -> Managed:
     entries = managed.entries
     for item in raw or ():
         get = item.get
-        manager, key = _manager(get("manager") or "", item["operation"], get("apiVersion") or "", get("subresource") or "")
+        manager, key = _manager(
+            get("manager") or "", item["operation"], get("apiVersion") or "", get("subresource") or ""
+        )
         entries[key] = Entry(manager, item["fieldsV1"], get("time") or "", item)
     return managed
 

@@ -53,9 +53,7 @@ _NOBODYS: frozenset[FieldPath] = frozenset(
 
 
 def _begins(path: FieldPath, pattern: FieldPath) -> bool:
-    return len(path) >= len(pattern) and all(
-        p in ("*", element) for element, p in zip(path, pattern, strict=False)
-    )
+    return len(path) >= len(pattern) and all(p in ("*", element) for element, p in zip(path, pattern, strict=False))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -127,4 +127,3 @@ def take(
             del state.entries[key]
         elif left is not entry.fields:
             state.entries[key] = Entry(entry.manager, left, entry.time)
-

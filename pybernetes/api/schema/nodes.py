@@ -98,8 +98,8 @@ Node = Scalar | MapNode | ListNode | ObjectNode | UnionNode
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """A field of an `ObjectNode`. `default` is the value that upstream's schema gives an absent one, or None; a `struct`
-    is there, empty at least, as soon as its object is."""
+    """A field of an `ObjectNode`. `default` is the value that upstream's schema gives an absent one, or None; a
+    `struct` is there, empty at least, as soon as its object is."""
 
     name: str
     node: Node

@@ -72,7 +72,7 @@ _STRUCTS: dict[str, tuple[str, ...]] = {
 
 
 def is_struct(definition: str, field: str) -> bool:
-    """Whether a field of a definition, such as ``io.k8s.api.core.v1.Container``, that is an object there is a struct."""
+    """Whether a field, an object, of a definition such as ``io.k8s.api.core.v1.Container`` is a struct."""
     if field in _TOP:
         return definition not in _POINTERS
     return field in _STRUCTS.get(definition.removeprefix("io.k8s."), ())

@@ -55,9 +55,18 @@ async def test_plain_writes_of_applied_objects_are_tracked(server: Server) -> No
 
 async def test_objects_that_nobody_applied(server: Server) -> None:
     made = (await server.post(MAPS, config_map("a", x="1"), fieldManager="maker")).json
-    assert "managedFields" not in made["metadata"]
+    (entry,) = made["metadata"]["managedFields"]
+    assert entry.pop("time") == made["metadata"]["creationTimestamp"]
+    assert entry == {
+        "manager": "maker",
+        "operation": "Update",
+        "apiVersion": "v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:data": {".": {}, "f:x": {}}},
+    }
     conflict = await apply(server, f"{MAPS}/a", config_map("a", x="2"))
-    assert conflict.status == 409 and "before-first-apply" in conflict.json["message"]
+    assert conflict.status == 409
+    assert conflict.json["message"] == 'Apply failed with 1 conflict: conflict with "maker" using v1: .data.x'
     joined = await apply(server, f"{MAPS}/a", config_map("a", y="2"))
     assert joined.json["data"] == {"x": "1", "y": "2"}
 

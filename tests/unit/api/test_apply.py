@@ -13,11 +13,14 @@ from pybernetes.api.errors import BadRequest, Conflict
 from pybernetes.api.meta import clone
 from pybernetes.api.patch import apply as ssa
 from pybernetes.api.patch import fields, managed, typed
+from pybernetes.api.patch.compare import compare
+from pybernetes.api.patch.scope import scope_of
 from pybernetes.api.resources import CONFIGMAPS, DEPLOYMENTS, PODS
 from pybernetes.api.schema import type_of
+from tests.support.managers import owned, written
 
 NOW = 1_767_323_045.0  # 2026-01-02T03:04:05Z
-CM, DEPLOYMENT, POD = type_of(CONFIGMAPS), type_of(DEPLOYMENTS), type_of(PODS)
+DEPLOYMENT = type_of(DEPLOYMENTS)
 
 
 def cm(data: dict[str, str] | None = None, **meta: Any) -> dict[str, Any]:
@@ -26,19 +29,11 @@ def cm(data: dict[str, str] | None = None, **meta: Any) -> dict[str, Any]:
 
 
 def apply_cm(live: Any, config: Any, manager: str = "me", *, force: bool = False, now: float = NOW) -> Any:
-    return ssa.apply(live, config, manager=manager, force=force, node=CM, now=now, api_version="v1")
+    return ssa.apply(live, config, scope_of(CONFIGMAPS), manager=manager, force=force, now=now)
 
 
 def update_cm(live: Any, new: Any, manager: str = "me", now: float = NOW) -> Any:
-    return ssa.track_update(live, new, manager=manager, node=CM, now=now, api_version="v1")
-
-
-def owned(obj: Any, manager: str, operation: str = "Apply") -> Any:
-    found = [
-        e for e in obj["metadata"].get("managedFields", ()) if (e["manager"], e["operation"]) == (manager, operation)
-    ]
-    assert len(found) <= 1
-    return found[0]["fieldsV1"] if found else None
+    return written(live, new, CONFIGMAPS, manager, now=now)
 
 
 def test_created_by_apply() -> None:
@@ -135,7 +130,7 @@ def deployment(*containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
 
 def apply_deployment(live: Any, config: Any, manager: str = "me", **options: Any) -> Any:
     options = {"force": False, "now": NOW, **options}
-    return ssa.apply(live, config, manager=manager, node=DEPLOYMENT, api_version="apps/v1", **options)
+    return ssa.apply(live, config, scope_of(DEPLOYMENTS), manager=manager, **options)
 
 
 def test_lists_merge_by_their_keys() -> None:
@@ -162,9 +157,7 @@ def test_giving_a_field_away() -> None:
     obj = apply_deployment(None, deployment({"name": "a"}, replicas=2))
     scaled = clone(obj)
     scaled["spec"]["replicas"] = 5
-    obj = ssa.track_update(
-        obj, scaled, manager="hpa", node=DEPLOYMENT, now=NOW, api_version="apps/v1", subresource="scale"
-    )
+    obj = written(obj, scaled, DEPLOYMENTS, "hpa", now=NOW, subresource="scale")
     entry = next(e for e in obj["metadata"]["managedFields"] if e["manager"] == "hpa")
     assert entry["subresource"] == "scale" and entry["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
     with pytest.raises(Conflict, match=r'"hpa" with subresource "scale" using apps/v1: \.spec\.replicas'):
@@ -230,7 +223,7 @@ def test_created_by_update() -> None:
     obj["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}
     obj["metadata"] |= {"labels": {"x": "y"}, "uid": "u", "creationTimestamp": "2026-01-02T03:04:05Z", "generation": 1}
     obj["status"] = {"replicas": 1}
-    result = ssa.track_update(None, obj, manager="m", node=DEPLOYMENT, now=NOW, api_version="apps/v1")
+    result = written(None, obj, DEPLOYMENTS, "m", now=NOW)
     assert owned(result, "m", "Update") == {
         "f:metadata": {"f:labels": {".": {}, "f:x": {}}},
         "f:spec": {
@@ -267,9 +260,9 @@ def test_updates_move_fields_between_managers() -> None:
 
 def test_status_and_spec_have_managers_of_their_own() -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"nodeName": "n"}}
-    pod = ssa.track_update(None, pod, manager="m", node=POD, now=NOW, api_version="v1")
+    pod = written(None, pod, PODS, "m", now=NOW)
     new = {**pod, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
-    new = ssa.track_update(pod, new, manager="m", node=POD, now=NOW, api_version="v1", subresource="status")
+    new = written(pod, new, PODS, "m", now=NOW, subresource="status")
     entries = {e.get("subresource", ""): e["fieldsV1"] for e in new["metadata"]["managedFields"]}
     assert entries == {
         "": {"f:spec": {"f:nodeName": {}}},
@@ -314,12 +307,15 @@ PATHS = st.sets(st.lists(ELEMENTS, min_size=1, max_size=3).map(tuple), max_size=
 def test_field_sets_are_sets(a: set[Any], b: set[Any]) -> None:
     trie = fields.from_paths(a)
     assert set(fields.paths(trie)) == a
-    assert fields.is_valid(trie)
+    assert fields.parse(orjson.loads(orjson.dumps(trie))) == trie, "read back as it was written"
+    other = fields.from_paths(b)
     for path in b:
         assert fields.contains(trie, path) == (path in a)
-        fields.remove(trie, path)
-    assert set(fields.paths(trie)) == a - b
-    assert fields.ordered(trie) == fields.ordered(fields.from_paths(a - b))
+    for result, wanted in ((fields.union(trie, other), a | b), (fields.difference(trie, other), a - b)):
+        assert set(fields.paths(result)) == wanted
+        assert orjson.dumps(result) == orjson.dumps(fields.from_paths(wanted)), "one form, in one order"
+    assert set(fields.paths(trie)) == a, "sets are values"
+    assert fields.union(trie, trie) is trie and (a & b or fields.difference(trie, other) is trie)
 
 
 DATA = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("123"), max_size=4)
@@ -356,7 +352,7 @@ def test_merging_holds_the_configuration_in_its_order(live: Any, config: Any) ->
 
 @given(NAMED, NAMED)
 def test_a_comparison_explains_the_difference(old: Any, new: Any) -> None:
-    difference = typed.compare(deployment(*old), deployment(*new), DEPLOYMENT)
+    difference = compare(deployment(*old), deployment(*new), DEPLOYMENT)
     base = ("f:spec", "f:template", "f:spec", "f:containers")
     before, after = {c["name"]: c for c in old}, {c["name"]: c for c in new}
     item = {n: (*base, f'k:{{"name":"{n}"}}') for n in "abcd"}
