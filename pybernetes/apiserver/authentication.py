@@ -1,54 +1,60 @@
-"""Authentication: who makes a request. Client certificates, service-account tokens, static tokens, impersonation.
+"""Authentication: who makes a request. A front proxy's word, a client certificate, a bearer token, in this order.
 
-`RequestAuthenticator` is asked once a request, on the event loop, and does no I/O. What it learns from a certificate
-or a token is cached, bounded. Certificates were verified by the TLS handshake; only their end is watched here.
-A request with no credentials yields None: the pipeline lets it pass as system:anonymous (`anonymous_user`) or
-refuses it.
+`RequestAuthenticator` is asked once a request, on the event loop; it waits only for tokens that others must be asked
+about (identity providers, webhooks). What it learns from a certificate is cached, bounded. Certificates were verified
+by the TLS handshake; only their end is watched here, and, with a front proxy, which CA they are of. A request
+with no credentials yields None: the pipeline lets it pass as system:anonymous (`anonymous_user`) or refuses it.
 """
 
 from __future__ import annotations
 
-import hmac
+import base64
+import binascii
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from pybernetes.api import errors
-from pybernetes.api.user import (
-    ANONYMOUS,
-    AUTHENTICATED,
-    SERVICE_ACCOUNTS,
-    UNAUTHENTICATED,
-    User,
-)
-from pybernetes.apiserver.authorization import access_denied
-from pybernetes.apiserver.interfaces import Attributes, Authorizer
-from pybernetes.apiserver.tokens import InvalidToken, NotOurToken, ServiceAccountTokens
+from pybernetes.api.user import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User
+from pybernetes.apiserver.authenticators.chain import InvalidToken, TokenChain
+from pybernetes.apiserver.authenticators.front_proxy import FrontProxy, is_issued_by
+from pybernetes.apiserver.impersonation import Impersonator
+from pybernetes.apiserver.tokens import CREDENTIAL_ID
 from pybernetes.lib.clock import Clock
 
 anonymous_user = User(ANONYMOUS, "", (UNAUTHENTICATED,))
 
 _CERTIFICATE_CACHE_SIZE = 1024
-_SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 _WEBSOCKET_TOKEN_PREFIX = "base64url.bearer.authorization.k8s.io."
+_USER_UID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")
+"""The attribute of a certificate's subject that is the user's uid, as upstream's X509UID."""
 
 
 def user_of_certificate(certificate: x509.Certificate) -> User | None:
-    """CN is the name, each O a group, as upstream's CommonNameUserConversion; None where there is no CN."""
+    """CN is the name, each O a group, as upstream's CommonNameUserConversion; None where there is no CN. ValueError
+    where the subject names several uids, or an empty one."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if not names or not names[0].value:
         return None
     groups = [str(o.value) for o in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    return User(str(names[0].value), "", (*dict.fromkeys(groups), AUTHENTICATED))
+    uids = [str(a.value) for a in certificate.subject.get_attributes_for_oid(_USER_UID)]
+    if len(uids) > 1:
+        raise ValueError("expected 1 UID, but found multiple")
+    if uids and not uids[0]:
+        raise ValueError("UID cannot be an empty string")
+    extra = {CREDENTIAL_ID: ("X509SHA256=" + certificate.fingerprint(hashes.SHA256()).hex(),)}
+    return User(str(names[0].value), uids[0] if uids else "", (*dict.fromkeys(groups), AUTHENTICATED), extra)
 
 
 @dataclass(frozen=True, slots=True)
 class _CertificateUser:
     user: User | None
+    """Of a client's certificate; None of one that names nobody, or is only a proxy's."""
+    is_proxy: bool
     not_before: float
     not_after: float
 
@@ -56,120 +62,66 @@ class _CertificateUser:
 class RequestAuthenticator:
     """The `Authenticator` of the API server.
 
-    `static_tokens` are bearer tokens by their text, for set-ups that want one. Impersonation headers are carried
-    out here, each right checked with `authorizer`.
+    With a `front_proxy`, whose certificates are of another CA, `client_authorities` say which are clients' own.
     """
 
     def __init__(
         self,
-        tokens: ServiceAccountTokens,
-        authorizer: Authorizer,
+        tokens: TokenChain,
+        impersonator: Impersonator,
         clock: Clock,
         *,
-        static_tokens: Mapping[str, User] | None = None,
+        front_proxy: FrontProxy | None = None,
+        client_authorities: Sequence[x509.Certificate] = (),
     ) -> None:
         self._tokens = tokens
-        self._authorizer = authorizer
         self._clock = clock
-        self._static_tokens = dict(static_tokens or {})
+        self._front_proxy = front_proxy
+        self._client_authorities = tuple(client_authorities)
         self._certificates: OrderedDict[x509.Certificate, _CertificateUser] = OrderedDict()
+        self.impersonate = impersonator.impersonate
 
     async def authenticate(self, headers: Mapping[str, str], peer_certificate: x509.Certificate | None) -> User | None:
         """See `Authenticator`. Raises `Unauthorized` for credentials that do not hold."""
         if peer_certificate is not None:
-            user = self._certificate_user(peer_certificate)
-            if user is not None:
-                return user
+            known = self._certificates.get(peer_certificate) or self._learn(peer_certificate)
+            # A connection may outlive the certificate it was opened with.
+            if not known.not_before <= self._clock.now() < known.not_after:
+                raise errors.Unauthorized("Unauthorized")
+            if known.is_proxy and self._front_proxy is not None:
+                user = self._front_proxy.user(headers)
+                if user is not None:
+                    return user
+            if known.user is not None:
+                return known.user
         token = bearer_token(headers)
         if token is None:
+            if peer_certificate is not None and self._front_proxy is not None:
+                # A certificate of the proxies' CA that says nothing else is no client's, and not nobody's either.
+                raise errors.Unauthorized("Unauthorized")
             return None
-        return self.authenticate_token(token)
-
-    def authenticate_token(self, token: str) -> User:
-        """The user of a bearer token for this server's audiences. Raises `Unauthorized`."""
-        for known, user in self._static_tokens.items():
-            if hmac.compare_digest(known.encode(), token.encode()):
-                return user
         try:
-            return self._tokens.verify(token)[0]
-        except (InvalidToken, NotOurToken) as error:
+            return (await self._tokens.authenticate(token))[0]
+        except InvalidToken as error:
             raise errors.Unauthorized("Unauthorized") from error
 
-    def _certificate_user(self, certificate: x509.Certificate) -> User | None:
-        known = self._certificates.get(certificate)
-        if known is None:
-            known = _CertificateUser(
-                user_of_certificate(certificate),
-                certificate.not_valid_before_utc.timestamp(),
-                certificate.not_valid_after_utc.timestamp(),
-            )
-            self._certificates[certificate] = known
-            if len(self._certificates) > _CERTIFICATE_CACHE_SIZE:
-                self._certificates.popitem(last=False)
-        # A connection may outlive the certificate it was opened with.
-        if not known.not_before <= self._clock.now() < known.not_after:
-            raise errors.Unauthorized("Unauthorized")
-        return known.user
-
-    # Impersonation: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
-
-    async def impersonate(self, user: User, headers: Mapping[str, str]) -> User:
-        name, uid = "", ""
-        groups: list[str] = []
-        extra: dict[str, list[str]] = {}
-        for header, value in headers.items():
-            low = header.lower()
-            if low == "impersonate-user":
-                name = value
-            elif low == "impersonate-uid":
-                uid = value
-            elif low == "impersonate-group":
-                groups.append(value)
-            elif low.startswith("impersonate-extra-"):
-                extra.setdefault(unquote(low[len("impersonate-extra-") :]), []).append(value)
-        if not name:
-            if groups or uid or extra:
-                raise errors.InternalError(
-                    f"Internal error occurred: requested [{_shown(groups, uid, extra)}] without impersonating a user"
-                )
-            return user
-
-        account = _split_service_account(name)
-        if account is not None:
-            self._require(user, "", "serviceaccounts", account[1], namespace=account[0])
-        else:
-            self._require(user, "", "users", name)
-        for group in groups:
-            self._require(user, "", "groups", group)
-        if uid:
-            self._require(user, "authentication.k8s.io", "uids", uid)
-        for key, values in extra.items():
-            for value in values:
-                self._require(user, "authentication.k8s.io", "userextras", value, subresource=key)
-
-        if account is not None and not groups:
-            groups = [SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{account[0]}"]
-        membership = UNAUTHENTICATED if name == ANONYMOUS else AUTHENTICATED
-        if not {AUTHENTICATED, UNAUTHENTICATED} & set(groups):
-            groups.append(membership)
-        return User(name, uid, tuple(groups), {key: tuple(values) for key, values in extra.items()})
-
-    def _require(
-        self, user: User, group: str, resource: str, name: str, *, namespace: str = "", subresource: str = ""
-    ) -> None:
-        attributes = Attributes(
-            user=user,
-            verb="impersonate",
-            namespace=namespace,
-            group=group,
-            version="v1",
-            resource=resource,
-            subresource=subresource,
-            name=name,
+    def _learn(self, certificate: x509.Certificate) -> _CertificateUser:
+        user: User | None = None
+        proxy = self._front_proxy
+        if proxy is None or is_issued_by(certificate, self._client_authorities):
+            try:
+                user = user_of_certificate(certificate)
+            except ValueError as error:
+                raise errors.Unauthorized("Unauthorized") from error
+        known = self._certificates[certificate] = _CertificateUser(
+            user,
+            proxy is not None and proxy.may_speak(certificate),
+            certificate.not_valid_before_utc.timestamp(),
+            certificate.not_valid_after_utc.timestamp(),
         )
-        decision = self._authorizer.authorize(attributes)
-        if not decision.allowed:
-            raise access_denied(attributes, decision.reason)
+        if len(self._certificates) > _CERTIFICATE_CACHE_SIZE:
+            self._certificates.popitem(last=False)
+        return known
 
 
 def bearer_token(headers: Mapping[str, str]) -> str | None:
@@ -188,26 +140,7 @@ def bearer_token(headers: Mapping[str, str]) -> str | None:
 
 
 def _decode_websocket_token(encoded: str) -> str:
-    import base64
-    import binascii
-
     try:
         return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise errors.Unauthorized("Unauthorized") from error
-
-
-def _split_service_account(name: str) -> tuple[str, str] | None:
-    if not name.startswith(_SERVICE_ACCOUNT_PREFIX):
-        return None
-    parts = name[len(_SERVICE_ACCOUNT_PREFIX) :].split(":")
-    return (parts[0], parts[1]) if len(parts) == 2 and all(parts) else None
-
-
-def _shown(groups: list[str], uid: str, extra: Mapping[str, list[str]]) -> str:
-    shown = [f"groups={groups}"] if groups else []
-    if uid:
-        shown.append(f"uid={uid}")
-    if extra:
-        shown.append(f"extra={sorted(extra)}")
-    return " ".join(shown)

@@ -91,7 +91,7 @@ class HTTPHandler:
         metrics: Metrics,
         clock: Clock,
         *,
-        anonymous: bool = True,
+        anonymous: bool | frozenset[str] = True,
         audit: HTTPAudit | None = None,
     ) -> None:
         self._operations = operations
@@ -182,7 +182,7 @@ class HTTPHandler:
         headers = request.headers
         user = await self._authenticator.authenticate(headers, request.connection.certificate)
         if user is None:
-            if not self._anonymous:
+            if self._anonymous is not True and (not self._anonymous or path not in self._anonymous):
                 raise errors.Unauthorized("Unauthorized")
             user = _ANONYMOUS
         query: Mapping[str, str] = _NO_QUERY

@@ -204,9 +204,13 @@ class ClusterPKI:
 
     # TLS.
 
-    def server_context(self, name: str = "apiserver") -> ssl.SSLContext:
-        """For the API server's listener: a client certificate is asked for, not demanded, and verified by the CA."""
-        return server_context(*self.paths(name), self.ca_path)
+    def server_context(self, name: str = "apiserver", *, front_proxy_ca_pem: bytes = b"") -> ssl.SSLContext:
+        """For the API server's listener: a client certificate is asked for, not demanded, and verified by the CA, or
+        by that of front proxies."""
+        context = server_context(*self.paths(name), self.ca_path)
+        if front_proxy_ca_pem:
+            context.load_verify_locations(cadata=front_proxy_ca_pem.decode())
+        return context
 
     def kubelet_client_context(self) -> ssl.SSLContext:
         """For the API server's connections to kubelets: presents its client certificate, verifies theirs."""

@@ -13,10 +13,10 @@ from pybernetes.api import errors, field
 from pybernetes.api.meta import Object, metadata
 from pybernetes.api.time import format_time
 from pybernetes.api.user import SYSTEM_MASTERS, User
+from pybernetes.apiserver.authenticators.chain import InvalidToken, TokenChain
 from pybernetes.apiserver.interfaces import Attributes, Authorizer, HandlerKey, ObjectHandler, RequestInfo
 from pybernetes.apiserver.node_authorizer import node_name_of
 from pybernetes.apiserver.rbac import Rule
-from pybernetes.apiserver.tokens import InvalidToken, NotOurToken, ServiceAccountTokens
 from pybernetes.lib.clock import Clock
 
 _AUTHENTICATION = "authentication.k8s.io"
@@ -30,7 +30,7 @@ class RuleResolver(Protocol):
 class Reviews:
     """The handlers, bound to what they ask."""
 
-    def __init__(self, tokens: ServiceAccountTokens, authorizer: Authorizer, rules: RuleResolver, clock: Clock) -> None:
+    def __init__(self, tokens: TokenChain, authorizer: Authorizer, rules: RuleResolver, clock: Clock) -> None:
         self._tokens = tokens
         self._authorizer = authorizer
         self._rules = rules
@@ -57,10 +57,9 @@ class Reviews:
         wanted = [str(a) for a in spec.get("audiences") or ()]
         status: Object
         try:
-            user, audiences = self._tokens.verify(str(token), frozenset(wanted) if wanted else None)
-        except (InvalidToken, NotOurToken) as error:
-            detail = f", {error}" if isinstance(error, InvalidToken) else ""
-            status = {"user": {}, "error": f"[invalid bearer token{detail}]" if detail else "invalid bearer token"}
+            user, audiences = await self._tokens.authenticate(str(token), frozenset(wanted) if wanted else None)
+        except InvalidToken as error:
+            status = {"user": {}, "error": str(error)}
         else:
             status = {"authenticated": True, "user": user_info(user), "audiences": list(audiences)}
         return _answer(body, "TokenReview", _AUTHENTICATION, status)

@@ -11,12 +11,21 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pybernetes.api.meta import Object
+from pybernetes.api.resources import SECRETS
 from pybernetes.api.user import User
 from pybernetes.apiserver.admission.registry import Context, make_plugins
 from pybernetes.apiserver.authentication import RequestAuthenticator
+from pybernetes.apiserver.authenticators.bootstrap_tokens import BootstrapTokens
+from pybernetes.apiserver.authenticators.chain import TokenAuthenticator, TokenChain
+from pybernetes.apiserver.authenticators.front_proxy import FrontProxy, FrontProxyConfig
+from pybernetes.apiserver.authenticators.jwt_issuers import JWTIssuer, JWTIssuerConfig
+from pybernetes.apiserver.authenticators.legacy_tokens import LAST_USED, LegacyTokens, NoteUse
+from pybernetes.apiserver.authenticators.static_tokens import StaticTokens
+from pybernetes.apiserver.authenticators.webhook import WebhookTokens
 from pybernetes.apiserver.authorization import AlwaysAllow, AuthorizerChain
 from pybernetes.apiserver.bootstrap import APISERVER_USER
 from pybernetes.apiserver.connect import PodConnections
+from pybernetes.apiserver.impersonation import Impersonator
 from pybernetes.apiserver.interfaces import (
     AdmissionPlugin,
     Authorizer,
@@ -27,14 +36,23 @@ from pybernetes.apiserver.interfaces import (
 )
 from pybernetes.apiserver.kubelets import KubeletTransport
 from pybernetes.apiserver.node_authorizer import NodeAuthorizer
+from pybernetes.apiserver.outbound import Outbound, WebhookConfig
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.apiserver.proxy import Proxies
 from pybernetes.apiserver.rbac import RBACAuthorizer
 from pybernetes.apiserver.reviews import Reviews
-from pybernetes.apiserver.tokens import CLUSTER_ISSUER, ServiceAccountTokens, TokenRequests
+from pybernetes.apiserver.token_requests import TokenRequests
+from pybernetes.apiserver.tokens import CLUSTER_ISSUER, ServiceAccountTokens
 from pybernetes.client.interface import Client
 from pybernetes.lib.clock import Clock, SystemClock
 from pybernetes.lib.tunnel import SocketFactory
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWebhookConfig:
+    webhook: WebhookConfig
+    version: str = "v1beta1"
+    cache_seconds: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +61,13 @@ class SecurityConfig:
     socket_factory: SocketFactory | None = None
     """Makes the sockets of connections to kubelets, pods and services; None for the server's own network namespace."""
     authorization_mode: Literal["RBAC", "AlwaysAllow"] = "RBAC"
-    anonymous: bool = True
-    """Whether requests without credentials pass as system:anonymous."""
+    anonymous: bool | frozenset[str] = True
+    """Whether requests without credentials pass as system:anonymous, or on which paths."""
+    bootstrap_tokens: bool = True
+    """Whether Secrets of type bootstrap.kubernetes.io/token are credentials."""
+    jwt_issuers: Sequence[JWTIssuerConfig] = ()
+    token_webhook: TokenWebhookConfig | None = None
+    front_proxy: FrontProxyConfig | None = None
     issuer: str = CLUSTER_ISSUER
     audiences: Sequence[str] = ()
     static_tokens: Mapping[str, User] = field(default_factory=dict)
@@ -58,7 +81,7 @@ class Security:
 
     authenticator: RequestAuthenticator
     """Carries out impersonation too."""
-    anonymous: bool
+    anonymous: bool | frozenset[str]
     authorizer: Authorizer
     rbac: RBACAuthorizer
     admission: tuple[AdmissionPlugin, ...]
@@ -70,13 +93,15 @@ class Security:
     """Served at /openid/v1/jwks as application/jwk-set+json."""
     tokens: ServiceAccountTokens
     transport: KubeletTransport
+    outbound: Outbound
     closers: tuple[Callable[[], None], ...]
 
     async def close(self) -> None:
         """Ends subscriptions and connections; tunnels under way end with the requests they belong to."""
-        await self.transport.close()
         for close in self.closers:
             close()
+        await self.transport.close()
+        await self.outbound.close()
 
 
 def build_security(config: SecurityConfig, reader: ObservableReader, client_for: Callable[[User], Client]) -> Security:
@@ -90,13 +115,23 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
     authorizer: Authorizer = (
         AlwaysAllow() if config.authorization_mode == "AlwaysAllow" else AuthorizerChain([node, rbac])
     )
-    authenticator = RequestAuthenticator(tokens, authorizer, clock, static_tokens=config.static_tokens)
     client = client_for(APISERVER_USER)
+    outbound = Outbound()
+    legacy = LegacyTokens(tokens.key, reader, clock, frozenset(tokens.audiences), _noting(client))
+    chain = _token_chain(config, tokens, legacy, reader, outbound)
+    front_proxy = FrontProxy(config.front_proxy) if config.front_proxy is not None else None
+    authenticator = RequestAuthenticator(
+        chain,
+        Impersonator(authorizer),
+        clock,
+        front_proxy=front_proxy,
+        client_authorities=[config.pki.ca_certificate] if front_proxy is not None else (),
+    )
     plugins = make_plugins(Context(reader, client_for, client, authorizer, rbac, clock), config.disabled_plugins)
     transport = KubeletTransport(config.pki.kubelet_client_context(), config.socket_factory)
     token_requests = TokenRequests(tokens, reader, clock)
     object_handlers: dict[HandlerKey, ObjectHandler] = {
-        **Reviews(tokens, authorizer, rbac, clock).handlers(),
+        **Reviews(chain, authorizer, rbac, clock).handlers(),
         ("", "serviceaccounts", "token"): token_requests.create,
     }
     return Security(
@@ -114,5 +149,46 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
         jwks=tokens.jwks(),
         tokens=tokens,
         transport=transport,
-        closers=(rbac.close, node.close, *(p.close for p in plugins)),
+        outbound=outbound,
+        closers=(legacy.close, rbac.close, node.close, *(p.close for p in plugins)),
     )
+
+
+def _token_chain(
+    config: SecurityConfig,
+    tokens: ServiceAccountTokens,
+    legacy: LegacyTokens,
+    reader: ObservableReader,
+    outbound: Outbound,
+) -> TokenChain:
+    """Upstream's order: a file's, service accounts', bootstrap tokens, identity providers', a webhook's."""
+    audiences = frozenset(tokens.audiences)
+    chain: list[TokenAuthenticator] = []
+    if config.static_tokens:
+        chain.append(StaticTokens(config.static_tokens, audiences))
+    chain += [tokens, legacy]
+    if config.bootstrap_tokens:
+        chain.append(BootstrapTokens(reader, config.clock, audiences))
+    chain += [JWTIssuer(issuer, outbound, config.clock, audiences) for issuer in config.jwt_issuers]
+    if config.token_webhook is not None:
+        hook = config.token_webhook
+        chain.append(
+            WebhookTokens(
+                hook.webhook,
+                outbound,
+                config.clock,
+                audiences,
+                version=hook.version,
+                cache_seconds=hook.cache_seconds,
+            )
+        )
+    return TokenChain(chain, tokens.audiences)
+
+
+def _noting(client: Client) -> NoteUse:
+    """Writes on which day a legacy token was last used."""
+
+    async def note(namespace: str, name: str, day: str) -> None:
+        await client.patch(SECRETS, name, {"metadata": {"labels": {LAST_USED: day}}}, namespace)
+
+    return note

@@ -11,7 +11,6 @@ Source: KEP-1205 (bound tokens), KEP-4193 (jti, node), KEP-1393 (issuer discover
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import uuid
 from collections import OrderedDict
@@ -20,28 +19,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from pybernetes.api import errors, field
-from pybernetes.api.meta import Object, metadata, name_of, uid_of
+from pybernetes.api.meta import Object, metadata, uid_of
 from pybernetes.api.resources import NODES, PODS, SECRETS, SERVICEACCOUNTS, Resource
-from pybernetes.api.time import format_time, parse_time
+from pybernetes.api.time import parse_time
 from pybernetes.api.user import User, service_account_user
-from pybernetes.apiserver.interfaces import ObjectReader, RequestInfo
+from pybernetes.apiserver.authenticators.chain import Found, InvalidToken
+from pybernetes.apiserver.interfaces import ObjectReader
+from pybernetes.apiserver.signing_key import ALGORITHM, SigningKey
 from pybernetes.lib.clock import Clock
 
 CLUSTER_ISSUER = "https://kubernetes.default.svc.cluster.local"
-ALGORITHM = "ES256"
 
-DEFAULT_EXPIRATION_SECONDS = 3600
-MIN_EXPIRATION_SECONDS = 600
-MAX_EXPIRATION_SECONDS = 1 << 32
-WARN_ONLY_EXPIRATION_SECONDS = 3607
-"""What the ServiceAccount admission plugin asks for. A token asked for with exactly this lives for a year, and
-warns after this time, so that old clients that never read the file again keep working (upstream's
---service-account-extend-token-expiration)."""
-EXTENDED_EXPIRATION_SECONDS = 365 * 24 * 3600
+LEEWAY_SECONDS = 60
+"""How long a token outlives its end and a deletion, as upstream: clocks differ."""
 
 _CACHE_SIZE = 4096
 _MAX_TOKEN_BYTES = 16 * 1024
@@ -52,10 +43,6 @@ POD_UID = "authentication.kubernetes.io/pod-uid"
 NODE_NAME = "authentication.kubernetes.io/node-name"
 NODE_UID = "authentication.kubernetes.io/node-uid"
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
-
-
-class InvalidToken(Exception):
-    """The token does not hold; the message is for logs and TokenReview, and repeats nothing of the token."""
 
 
 class NotOurToken(Exception):
@@ -93,19 +80,12 @@ class ServiceAccountTokens:
         issuer: str = CLUSTER_ISSUER,
         audiences: Sequence[str] = (),
     ) -> None:
-        key = serialization.load_pem_private_key(key_pem, password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError("the service-account signing key is no ECDSA key")
-        self._key = key
-        self._public = key.public_key()
+        self.key = SigningKey(key_pem)
         self._reader = reader
         self._clock = clock
         self.issuer = issuer
         self.audiences = tuple(audiences) or (issuer,)
         self._audience_set = frozenset(self.audiences)
-        der = self._public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        # The key id that upstream derives: unpadded base64url of the SHA-256 of the DER public key.
-        self.key_id = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
         self._cache: OrderedDict[bytes, _Verified] = OrderedDict()
 
     def statistics(self) -> dict[str, int]:
@@ -125,6 +105,7 @@ class ServiceAccountTokens:
         pod: tuple[str, str] | None = None,
         secret: tuple[str, str] | None = None,
         node: tuple[str, str] | None = None,
+        token_id: str = "",
     ) -> str:
         """A token. `pod`, `secret` and `node` are (name, uid) of what it is bound to."""
         now = int(self._clock.now())
@@ -139,12 +120,12 @@ class ServiceAccountTokens:
             "exp": now + lifetime_seconds,
             "iat": now,
             "iss": self.issuer,
-            "jti": str(uuid.uuid4()),
+            "jti": token_id or str(uuid.uuid4()),
             "kubernetes.io": private,
             "nbf": now,
             "sub": f"{_SUBJECT_PREFIX}{namespace}:{name}",
         }
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self.key_id})
+        return self.key.sign(claims)
 
     # Verifying.
 
@@ -161,10 +142,10 @@ class ServiceAccountTokens:
         else:
             self._cache.move_to_end(digest)
         now = self._clock.now()
-        if now >= verified.expires:
+        if now > verified.expires + LEEWAY_SECONDS:
             self._cache.pop(digest, None)
             raise InvalidToken("service account token has expired")
-        if now < verified.not_before - 1:
+        if now < verified.not_before - LEEWAY_SECONDS:
             raise InvalidToken("service account token is not valid yet")
         matching = verified.audiences & (self._audience_set if audiences is None else audiences)
         if not matching:
@@ -188,7 +169,7 @@ class ServiceAccountTokens:
         try:
             claims: Mapping[str, Any] = jwt.decode(
                 token,
-                self._public,
+                self.key.public,
                 algorithms=[ALGORITHM],
                 issuer=self.issuer,
                 # Times are checked against the clock passed in, audiences by the caller's wish.
@@ -235,26 +216,42 @@ class ServiceAccountTokens:
             node,
         )
 
+    async def authenticate_token(self, token: str, audiences: frozenset[str]) -> Found | None:
+        """See `TokenAuthenticator`."""
+        try:
+            return self.verify(token, audiences)
+        except NotOurToken:
+            return None
+
     def _check_alive(self, token: _Verified) -> None:
         """Refuses a token whose service account, or what it is bound to, is gone or another by now."""
-        self._check_object(SERVICEACCOUNTS, token.namespace, (token.name, token.uid), "service account")
+        account = self._reader.get(SERVICEACCOUNTS, token.namespace, token.name)
+        if account is None:
+            raise InvalidToken(f'serviceaccounts "{token.name}" not found')
+        if self._is_long_deleted(account):
+            raise InvalidToken(f"service account {token.namespace}/{token.name} has been deleted")
+        if uid_of(account) != token.uid:
+            raise InvalidToken(f"service account UID ({uid_of(account)}) does not match claim ({token.uid})")
         if token.secret is not None:
-            self._check_object(SECRETS, token.namespace, token.secret, "secret")
+            self._check_bound(SECRETS, token.namespace, token.secret, "secret")
         if token.pod is not None:
-            self._check_object(PODS, token.namespace, token.pod, "pod")
+            self._check_bound(PODS, token.namespace, token.pod, "pod")
         elif token.node is not None:
             # A pod's token names the node only for information.
-            self._check_object(NODES, "", token.node, "node")
+            self._check_bound(NODES, "", token.node, "node")
 
-    def _check_object(self, resource: Resource, namespace: str, bound: tuple[str, str], what: str) -> None:
+    def _check_bound(self, resource: Resource, namespace: str, bound: tuple[str, str], what: str) -> None:
         name, uid = bound
         obj = self._reader.get(resource, namespace, name)
-        if obj is None or uid_of(obj) != uid:
-            raise InvalidToken("service account token has been invalidated: its " + what + " is gone")
+        if obj is None or self._is_long_deleted(obj):
+            raise InvalidToken("service account token has been invalidated")
+        if uid_of(obj) != uid:
+            raise InvalidToken(f"{what} UID ({uid_of(obj)}) does not match service account {what} ref claim ({uid})")
+
+    def _is_long_deleted(self, obj: Object) -> bool:
+        # A pod keeps its token through its grace period, and the leeway more.
         deleted = metadata(obj).get("deletionTimestamp")
-        # A pod keeps its token through its grace period, and a minute more, as upstream.
-        if deleted and parse_time(deleted) + 60 < self._clock.now():
-            raise InvalidToken("service account token has been invalidated: its " + what + " is being deleted")
+        return deleted is not None and parse_time(deleted) + LEEWAY_SECONDS < self._clock.now()
 
     # OIDC.
 
@@ -270,24 +267,7 @@ class ServiceAccountTokens:
 
     def jwks(self) -> Object:
         """The document at ``/openid/v1/jwks``, of media type application/jwk-set+json."""
-        numbers = self._public.public_numbers()
-        return {
-            "keys": [
-                {
-                    "use": "sig",
-                    "kty": "EC",
-                    "kid": self.key_id,
-                    "crv": "P-256",
-                    "alg": ALGORITHM,
-                    "x": _base64url(numbers.x),
-                    "y": _base64url(numbers.y),
-                }
-            ]
-        }
-
-
-def _base64url(value: int) -> str:
-    return base64.urlsafe_b64encode(value.to_bytes(32, "big")).rstrip(b"=").decode()
+        return {"keys": [self.key.jwk()]}
 
 
 def _reference(value: Any) -> tuple[str, str] | None:
@@ -299,126 +279,3 @@ def _reference(value: Any) -> tuple[str, str] | None:
 def _go_list(values: Sequence[str]) -> str:
     """A list of strings as Go's %q prints it."""
     return "[" + " ".join(f'"{v}"' for v in values) + "]"
-
-
-class TokenRequests:
-    """The ``serviceaccounts/token`` subresource: an `ObjectHandler`."""
-
-    def __init__(self, tokens: ServiceAccountTokens, reader: ObjectReader, clock: Clock) -> None:
-        self._tokens = tokens
-        self._reader = reader
-        self._clock = clock
-
-    async def create(self, info: RequestInfo, body: Object) -> Object:
-        """Issues a token. Raises NotFound, BadRequest, Conflict, Invalid."""
-        self._validate(info, body)
-        spec = body.get("spec") or {}
-        account = self._reader.get(SERVICEACCOUNTS, info.namespace, info.name)
-        if account is None:
-            raise errors.not_found("", "serviceaccounts", info.name)
-        requested = int(spec.get("expirationSeconds") or DEFAULT_EXPIRATION_SECONDS)
-        audiences = [str(a) for a in spec.get("audiences") or ()] or list(self._tokens.audiences)
-        pod, secret, node = self._bound(info, spec.get("boundObjectRef"))
-
-        lifetime, warn_after = requested, None
-        if requested == WARN_ONLY_EXPIRATION_SECONDS and pod and set(audiences) <= set(self._tokens.audiences):
-            lifetime, warn_after = EXTENDED_EXPIRATION_SECONDS, requested
-        now = self._clock.now()
-        token = self._tokens.sign(
-            info.namespace,
-            info.name,
-            uid_of(account),
-            audiences=audiences,
-            lifetime_seconds=lifetime,
-            warn_after_seconds=warn_after,
-            pod=pod,
-            secret=secret,
-            node=node,
-        )
-        return {
-            "kind": "TokenRequest",
-            "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {
-                "name": info.name,
-                "namespace": info.namespace,
-                "creationTimestamp": format_time(now),
-            },
-            "spec": {
-                "audiences": audiences,
-                "expirationSeconds": requested,
-                "boundObjectRef": spec.get("boundObjectRef"),
-            },
-            # The time asked for, even where the token lives longer: the kubelet renews by it.
-            "status": {"token": token, "expirationTimestamp": format_time(now + requested)},
-        }
-
-    def _validate(self, info: RequestInfo, body: Object) -> None:
-        faults: list[field.FieldError] = []
-        meta, at = metadata(body), field.Path("metadata")
-        if meta.get("name") and meta["name"] != info.name:
-            faults.append(
-                field.invalid(at.child("name"), meta["name"], "must match the service account name if specified")
-            )
-        if meta.get("namespace") and meta["namespace"] != info.namespace:
-            faults.append(
-                field.invalid(
-                    at.child("namespace"), meta["namespace"], "must match the service account namespace if specified"
-                )
-            )
-        seconds = (body.get("spec") or {}).get("expirationSeconds")
-        where = field.Path("spec").child("expirationSeconds")
-        if seconds is not None and int(seconds) < MIN_EXPIRATION_SECONDS:
-            faults.append(field.invalid(where, seconds, "may not specify a duration less than 10 minutes"))
-        elif seconds is not None and int(seconds) > MAX_EXPIRATION_SECONDS:
-            faults.append(field.invalid(where, seconds, "may not specify a duration larger than 2^32 seconds"))
-        if faults:
-            raise errors.invalid("authentication.k8s.io", "TokenRequest", info.name, faults)
-
-    def _bound(
-        self, info: RequestInfo, reference: Object | None
-    ) -> tuple[tuple[str, str] | None, tuple[str, str] | None, tuple[str, str] | None]:
-        """(pod, secret, node) that the token is to be bound to, each (name, uid)."""
-        if not reference:
-            return None, None, None
-        kind = (str(reference.get("apiVersion") or ""), str(reference.get("kind") or ""))
-        name = str(reference.get("name") or "")
-        if kind == ("v1", "Pod"):
-            pod = self._existing(PODS, info.namespace, name, reference)
-            spec = pod.get("spec") or {}
-            if spec.get("serviceAccountName") != info.name:
-                raise errors.BadRequest(
-                    f'cannot bind token for serviceaccount "{info.name}" to pod running with different '
-                    "serviceaccount name."
-                )
-            node: tuple[str, str] | None = None
-            if spec.get("nodeName"):
-                # The node may be gone already: the claim is information, not a binding.
-                bound_node = self._reader.get(NODES, "", spec["nodeName"])
-                node = (spec["nodeName"], uid_of(bound_node) if bound_node else "")
-            return (name, uid_of(pod)), None, node
-        if kind == ("v1", "Secret"):
-            secret = self._existing(SECRETS, info.namespace, name, reference)
-            return None, (name, uid_of(secret)), None
-        if kind == ("v1", "Node"):
-            bound = self._existing(NODES, "", name, reference)
-            return None, None, (name, uid_of(bound))
-        group_version, kind_name = kind
-        group, sep, version = group_version.rpartition("/")
-        shown = f"{group if sep else ''}/{version}, Kind={kind_name}"
-        raise errors.BadRequest(f"cannot bind token to object of type {shown}")
-
-    def _existing(self, resource: Resource, namespace: str, name: str, reference: Object) -> Object:
-        obj = self._reader.get(resource, namespace, name)
-        if obj is None:
-            raise errors.not_found("", resource.plural, name)
-        assert name_of(obj) == name
-        wanted = str(reference.get("uid") or "")
-        if wanted and wanted != uid_of(obj):
-            raise errors.conflict(
-                "",
-                resource.plural,
-                name,
-                f"the UID in the bound object reference ({wanted}) does not match the UID in record. The object might "
-                "have been deleted and then recreated",
-            )
-        return obj

@@ -14,7 +14,7 @@ from pybernetes.api.resources import PODS, SERVICEACCOUNTS
 from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse
 from pybernetes.apiserver.interfaces import AdmissionRequest, ObservableReader
 from pybernetes.apiserver.node_authorizer import MIRROR_POD, containers_of, secret_names
-from pybernetes.apiserver.tokens import WARN_ONLY_EXPIRATION_SECONDS
+from pybernetes.apiserver.token_requests import WARN_ONLY_EXPIRATION_SECONDS
 
 DEFAULT = "default"
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"

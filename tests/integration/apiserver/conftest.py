@@ -99,7 +99,13 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> ClusterPKI:
 
 @asynccontextmanager
 async def running(
-    pki: ClusterPKI, directory: Path, store: Store | None = None, *, socket_factory: Any = None, **config: Any
+    pki: ClusterPKI,
+    directory: Path,
+    store: Store | None = None,
+    *,
+    socket_factory: Any = None,
+    security: Mapping[str, Any] | None = None,
+    **config: Any,
 ) -> AsyncIterator[Server]:
     """A server on a free port of loopback. The store is closed only if it was made here."""
     own_store = store is None
@@ -107,20 +113,22 @@ async def running(
     sock = listening_socket()
     port = sock.getsockname()[1]
 
-    def security(reader: Any, client_for: Any) -> Security:
-        return build_security(SecurityConfig(pki, socket_factory), reader, client_for)
+    front_proxy = (security or {}).get("front_proxy")
+
+    def build(reader: Any, client_for: Any) -> Security:
+        return build_security(SecurityConfig(pki, socket_factory, **(security or {})), reader, client_for)
 
     api = APIServer(
         APIServerConfig(
             [sock],
-            pki.server_context(),
+            pki.server_context(front_proxy_ca_pem=front_proxy.ca_pem if front_proxy is not None else b""),
             server_address=f"127.0.0.1:{port}",
             drain_seconds=2.0,
             tune_garbage_collection=False,
             **config,
         ),
         store,
-        security,
+        build,
     )
     try:
         await api.start()

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import base64
+import datetime
 from collections.abc import Mapping
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from multidict import CIMultiDict
 
 from pybernetes.api import errors
 from pybernetes.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, SERVICEACCOUNTS
 from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
 from pybernetes.apiserver.authentication import RequestAuthenticator, anonymous_user, bearer_token
+from pybernetes.apiserver.authenticators.chain import TokenChain
+from pybernetes.apiserver.authenticators.static_tokens import StaticTokens
 from pybernetes.apiserver.authorization import AuthorizerChain
+from pybernetes.apiserver.impersonation import Impersonator
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.apiserver.rbac import RBACAuthorizer
 from pybernetes.apiserver.tokens import ServiceAccountTokens
@@ -39,7 +45,9 @@ def tokens(pki: ClusterPKI, reader: MemoryReader, clock: ManualClock) -> Service
 @pytest.fixture
 def authenticator(tokens: ServiceAccountTokens, reader: MemoryReader, clock: ManualClock) -> RequestAuthenticator:
     authorizer = AuthorizerChain([RBACAuthorizer(reader)])
-    return RequestAuthenticator(tokens, authorizer, clock, static_tokens={"s3cret": User("ops", groups=("x",))})
+    audiences = frozenset(tokens.audiences)
+    static = StaticTokens({"s3cret": User("ops", groups=("x",))}, audiences)
+    return RequestAuthenticator(TokenChain([static, tokens], tokens.audiences), Impersonator(authorizer), clock)
 
 
 def headers(**values: str | list[str]) -> Mapping[str, str]:
@@ -58,7 +66,34 @@ async def test_nobody(authenticator: RequestAuthenticator) -> None:
 async def test_a_certificate(authenticator: RequestAuthenticator, pki: ClusterPKI) -> None:
     certificate = pki.issue_client("alice", ["devs"]).certificate
     user = await authenticator.authenticate(headers(), certificate)
-    assert user == User("alice", "", ("devs", AUTHENTICATED))
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+    extra = {"authentication.kubernetes.io/credential-id": (f"X509SHA256={fingerprint}",)}
+    assert user == User("alice", "", ("devs", AUTHENTICATED), extra)
+
+
+def self_signed(*attributes: tuple[str, str]) -> x509.Certificate:
+    """A certificate whose subject has these attributes, by their dotted ids."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.ObjectIdentifier(oid), value) for oid, value in attributes])
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .sign(key, hashes.SHA256())
+    )
+
+
+async def test_a_certificate_that_names_its_users_uid(authenticator: RequestAuthenticator) -> None:
+    name, uid = ("2.5.4.3", "alice"), ("1.3.6.1.4.1.57683.2", "u-1")
+    user = await authenticator.authenticate(headers(), self_signed(name, uid))
+    assert user is not None and (user.name, user.uid) == ("alice", "u-1")
+    with pytest.raises(errors.Unauthorized):
+        await authenticator.authenticate(headers(), self_signed(name, uid, uid))
 
 
 async def test_a_certificate_that_ends_amid_a_connection(

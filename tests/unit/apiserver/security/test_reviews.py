@@ -10,6 +10,7 @@ from pybernetes.api import errors
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, SERVICEACCOUNTS
 from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
+from pybernetes.apiserver.authenticators.chain import TokenChain
 from pybernetes.apiserver.authorization import AuthorizerChain
 from pybernetes.apiserver.interfaces import RequestInfo
 from pybernetes.apiserver.rbac import RBACAuthorizer
@@ -40,7 +41,7 @@ def reviews(tokens: ServiceAccountTokens, reader: MemoryReader, clock: ManualClo
         roleRef={"kind": "ClusterRole", "name": "reader"},
     )
     rbac = RBACAuthorizer(reader)
-    return Reviews(tokens, AuthorizerChain([rbac]), rbac, clock)
+    return Reviews(TokenChain([tokens], tokens.audiences), AuthorizerChain([rbac]), rbac, clock)
 
 
 def info(user: User = ALICE, namespace: str = "") -> RequestInfo:
