@@ -15,10 +15,15 @@ PACKAGES := containerd runc containernetworking-plugins catatonit nftables iptab
   busybox-static ca-certificates
 TEST_PACKAGES := etcd-server docker-registry nginx-light redis-server socat curl
 
-.PHONY: help up down test day1 endpoints bench lint
+# Of `make robustness`.
+SECONDS_EACH ?= 60
+ROUNDS ?= 5
+SEED ?= 1
+
+.PHONY: help up down test day1 endpoints bench robustness lint
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: .make/packages .make/kubectl .make/venv  ## Start a two-node cluster and the web example on it
 	@$(BIN)/python examples/web/run.py
@@ -41,6 +46,12 @@ bench: .make/packages .make/venv-dev  ## Measure speed and size beside their flo
 
 endpoints: .make/packages .make/venv-dev  ## Walk all stable endpoints of Kubernetes; print those that do not hold, and how many do
 	@$(BIN)/python -m tests.endpoints
+
+robustness: .make/packages .make/test-packages .make/venv-dev  ## Clients under faults, and what the store promises them: SECONDS_EACH=60 ROUNDS=5 SEED=1
+	@$(BIN)/python -m tests.robustness run --seconds $(SECONDS_EACH) --rounds $(ROUNDS) --seed $(SEED) \
+	  --faults kill,pause,disk,disk-kill
+	@$(BIN)/python -m tests.robustness run --seconds $(SECONDS_EACH) --rounds $(ROUNDS) --seed $(SEED) \
+	  --faults kill,pause --compaction 1
 
 lint: .make/venv-dev  ## Check style, types and layers
 	@$(BIN)/ruff check .

@@ -54,6 +54,7 @@ class ServerOptions:
 
     data_dir: Path
     datastore: str
+    compaction_interval: float
     bind_address: str
     port: int
     namespace: str
@@ -80,6 +81,14 @@ class ServerOptions:
     default="sqlite",
     show_default=True,
     help="Where objects are kept; memory forgets them at the end.",
+)
+@click.option(
+    "--compaction-interval",
+    type=click.FloatRange(0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often history that is at least this old is forgotten; 0 keeps it all.",
 )
 @click.option("--bind-address", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", type=click.IntRange(1, 65535), default=6443, show_default=True, help="Where to listen.")
@@ -146,6 +155,7 @@ async def serve(options: ServerOptions) -> None:
                 server_address=f"{options.advertise_address}:{options.advertise_port}",
                 drain_seconds=_DRAIN_SECONDS,
                 logs_directory=options.log_dir,
+                compaction_seconds=options.compaction_interval,
             ),
             store,
             lambda reader, client_for: _security(pki, namespace, reader, client_for),

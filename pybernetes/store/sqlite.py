@@ -421,6 +421,7 @@ class SQLiteStore:
             # A backup that reads in another process is not waited for.
             connection.execute("PRAGMA busy_timeout=0")
             busy = bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+            failpoints.hit("store/checkpointed")
         except sqlite3.Error as error:
             log.warning("store cannot checkpoint", error=str(error))
         finally:

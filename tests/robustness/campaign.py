@@ -1,0 +1,172 @@
+"""A run from beginning to end: servers up, clients at work, faults, the last word, and everything checked.
+
+Whatever happens, no process and no mount of the run outlives it. The history is on disk before anything is checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.robustness import evidence, faults, traffic, validate
+from tests.robustness.disks import SmallDisk, small_disk
+from tests.robustness.faults import Targets
+from tests.robustness.history import OK, Record, Recorder, load
+from tests.robustness.processes import ServerProcess
+from tests.robustness.report import Report
+
+SMALL_DISK_MEBIBYTES = 24
+_END_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    seconds: float = 10.0
+    seed: int = 1
+    store: str = "sqlite"
+    faults: Sequence[str] = ("kill",)
+    compaction_seconds: float = 0.0
+    """How often history is compacted; 0 leaves it to the server, whose period is longer than a run."""
+    swappers: int = 4
+    patchers: int = 3
+    readers: int = 3
+    watchers: int = 3
+
+
+@dataclass
+class System:
+    """What runs, and how its store is read past it."""
+
+    targets: Targets
+    data_dir: Path
+
+    def stored(self, after: int) -> list[evidence.Stored]:
+        return evidence.stored_in_sqlite(self.data_dir / "store", after=after)
+
+
+@contextlib.asynccontextmanager
+async def running(plan: Plan, directory: Path) -> AsyncIterator[System]:
+    """The servers of a plan, serving; they have ended when the context has."""
+    if plan.store != "sqlite":
+        raise ValueError(f'there is no store "{plan.store}"')
+    extra = [f"--compaction-interval={plan.compaction_seconds}"] if plan.compaction_seconds else []
+    server = ServerProcess(directory, extra=extra)
+    with contextlib.ExitStack() as stack:
+        disk: SmallDisk | None = None
+        if any(f.startswith("disk") for f in plan.faults):
+            disk = stack.enter_context(small_disk(server.data_dir / "store", SMALL_DISK_MEBIBYTES))
+        try:
+            await server.start()
+            yield System(Targets([server], disk), server.data_dir)
+        finally:
+            await server.stop()
+
+
+async def run(plan: Plan, directory: Path) -> Report:
+    """Runs the plan and checks its history, which is below `directory` then."""
+    recorder = Recorder(directory)
+    recorder.note(**asdict(plan))
+    try:
+        async with running(plan, directory) as system:
+            await _work(plan, system, recorder)
+            for server in system.targets.servers:
+                await server.stop()
+            recorder.add_stored(system.stored(0))
+    finally:
+        recorder.close()
+    return recheck(directory)
+
+
+def recheck(directory: Path) -> Report:
+    history = load(directory)
+    return Report(directory, history, validate.check(history))
+
+
+async def _work(plan: Plan, system: System, recorder: Recorder) -> None:
+    chance = random.Random(plan.seed)
+    servers = system.targets.servers
+
+    def make(kind: type[traffic.Client], count: int, **more: bool) -> list[traffic.Client]:
+        found = []
+        for i in range(count):
+            turned = [*servers[i % len(servers) :], *servers[: i % len(servers)]]
+            name = f"{kind.__name__.lower()}{'-streaming' if more else ''}-{i}"
+            found.append(kind(name, turned, recorder, random.Random(chance.random()), **more))
+        return found
+
+    closer = traffic.Client("closer", servers, recorder, random.Random(chance.random()))
+    await _make_namespace(closer)
+    workers = [
+        *make(traffic.Swapper, plan.swappers),
+        *make(traffic.Patcher, plan.patchers),
+        *make(traffic.Reader, plan.readers),
+    ]
+    watchers = [*make(traffic.Watcher, plan.watchers - 1), *make(traffic.Watcher, 1, streaming=True)]
+    async with _tasks(watchers, _compaction_witness(plan, system, recorder)) as watching:
+        async with _tasks(workers):
+            await faults.inject(plan.faults, system.targets, recorder, chance, plan.seconds)
+        final = await _last_write(closer)
+        for watcher in watchers:
+            assert isinstance(watcher, traffic.Watcher)
+            watcher.finish(final)
+        await asyncio.wait(watching, timeout=_END_SECONDS)
+    await closer.list()
+    await closer.close()
+    recorder.note(final_revision=final)
+
+
+@contextlib.asynccontextmanager
+async def _tasks(
+    clients: Sequence[traffic.Client], *others: asyncio.Future[None] | None
+) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """The clients at work; a client that fails fails the run, when it is over."""
+    tasks = [asyncio.create_task(c.run(), name=c.name) for c in clients]
+    every = [*tasks, *(o for o in others if o is not None)]
+    try:
+        yield tasks
+    finally:
+        for task in every:
+            task.cancel()
+        ended = await asyncio.gather(*every, return_exceptions=True)
+    failed = [e for e in ended if isinstance(e, Exception)]
+    if failed:
+        raise ExceptionGroup("clients failed", failed)
+
+
+def _compaction_witness(plan: Plan, system: System, recorder: Recorder) -> asyncio.Future[None] | None:
+    """Reads the store's log on and on, before compaction can forget."""
+    if not plan.compaction_seconds:
+        return None
+
+    async def look() -> None:
+        seen = 0
+        while True:
+            # Never while the server is down: the last one to close a database tidies it up.
+            if all(s.running for s in system.targets.servers):
+                found = system.stored(seen)
+                recorder.add_stored(found)
+                seen = max([seen, *(e.revision for e in found)])
+            await asyncio.sleep(plan.compaction_seconds / 4)
+
+    return asyncio.ensure_future(look())
+
+
+async def _make_namespace(client: traffic.Client) -> None:
+    body = {"metadata": {"name": traffic.NAMESPACE}}
+    async with client.session.post("/api/v1/namespaces", json=body) as response:
+        assert response.status in (201, 409), await response.text()
+
+
+async def _last_write(client: traffic.Client) -> int:
+    """A write after which nothing comes; its revision."""
+    async with asyncio.timeout(_END_SECONDS):
+        while True:
+            record: Record = await client.create(traffic.SENTINEL)
+            if record.outcome != OK and record.status == 409:
+                record = await client.get(traffic.SENTINEL)
+            if record.outcome == OK:
+                return int(record.result["revision"])

@@ -1,0 +1,46 @@
+"""A small disk, to be filled: a tmpfs of a few MiB, mounted over a directory for as long as the context lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+_FILLER = "filler"
+
+
+class SmallDisk:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def fill(self) -> None:
+        """Takes every byte that is left."""
+        descriptor = os.open(self.path / _FILLER, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        try:
+            for size in (1 << 20, 4096, 1):
+                with contextlib.suppress(OSError):
+                    while os.write(descriptor, bytes(size)):
+                        pass
+        finally:
+            os.close(descriptor)
+
+    def free(self) -> None:
+        (self.path / _FILLER).unlink(missing_ok=True)
+
+    @property
+    def free_bytes(self) -> int:
+        facts = os.statvfs(self.path)
+        return facts.f_bavail * facts.f_frsize
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, mebibytes: int) -> Iterator[SmallDisk]:
+    """Needs root. Whoever holds files open below it must have ended before the context does."""
+    path.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0700", "p8s-test", str(path)], check=True)
+    try:
+        yield SmallDisk(path)
+    finally:
+        subprocess.run(["umount", str(path)], check=True)

@@ -1,0 +1,43 @@
+"""The store's own account of what happened, read past the API server: the log that the clients' stories must fit.
+
+With SQLite it is read from the file, by a second process's read-only connection. While the server runs this may be
+done at any time; compaction forgets, so a run that compacts is read every so often.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from pybernetes.store import sqlite_queries
+from pybernetes.store.interface import Event, prefix_end
+from pybernetes.store.sqlite_files import open_to_read
+from tests.robustness.history import Stored
+from tests.robustness.traffic import FOREIGN, NAMESPACE
+
+PREFIX = f"/registry/core/configmaps/{NAMESPACE}/"
+
+
+def stored_in_sqlite(store: Path, *, after: int = 0) -> list[Stored]:
+    """What changed after a revision, as far as compaction has left it."""
+    connection = open_to_read(store)
+    try:
+        newest = sqlite_queries.newest_revision(connection)
+        batches = sqlite_queries.events_between(connection, PREFIX, prefix_end(PREFIX), after + 1, newest)
+    finally:
+        connection.close()
+    return stored(event for batch in batches for event in batch.events)
+
+
+def stored(events: Iterable[Event]) -> list[Stored]:
+    found = []
+    for event in events:
+        name = event.key.removeprefix(PREFIX)
+        if name == FOREIGN:
+            continue
+        value = event.value if event.value is not None else event.previous.value if event.previous else b"{}"
+        obj = json.loads(value)
+        write, uid = obj.get("data", {}).get("write", "?"), obj.get("metadata", {}).get("uid", "?")
+        found.append(Stored(event.mod_revision, event.type, name, write, uid))
+    return found
