@@ -8,12 +8,35 @@ that comes first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource, Subresource
 
-AggregatedVersion = Literal["v2", "v2beta1"]
+_PRIORITY = (
+    "apiregistration.k8s.io",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "resource.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+)
+"""The built-in groups by falling priority; others come after them, by name. Clients that find a name in several groups
+take the first."""
+_RANK = {group: rank for rank, group in enumerate(_PRIORITY)}
 
 
 def _group_version(group: str, version: str) -> str:
@@ -21,11 +44,15 @@ def _group_version(group: str, version: str) -> str:
 
 
 def _versions(resources: Iterable[Resource]) -> dict[str, list[str]]:
-    """Versions by group, both in the order of their first resource."""
+    """Versions by group: groups by priority, versions in the order of their first resource."""
     found: dict[str, dict[str, None]] = {}
     for r in resources:
         found.setdefault(r.group, {})[r.version] = None
-    return {group: list(versions) for group, versions in found.items()}
+    return {group: list(found[group]) for group in sorted(found, key=_rank)}
+
+
+def _rank(group: str) -> tuple[int, str]:
+    return _RANK.get(group, len(_RANK)), group
 
 
 def api_versions(resources: Iterable[Resource], server_address: str) -> Object:
@@ -126,7 +153,7 @@ def _discovered(r: Resource) -> Object:
     return entry
 
 
-def aggregated(resources: Iterable[Resource], *, core: bool, version: AggregatedVersion = "v2") -> Object:
+def aggregated(resources: Iterable[Resource], *, core: bool) -> Object:
     """The answer of ``/api`` (with `core`) and ``/apis`` to a client that asks for an APIGroupDiscoveryList of
     ``apidiscovery.k8s.io``: everything at once."""
     by_group: dict[str, dict[str, list[Resource]]] = {}
@@ -134,11 +161,11 @@ def aggregated(resources: Iterable[Resource], *, core: bool, version: Aggregated
         if (r.group == "") is core:
             by_group.setdefault(r.group, {}).setdefault(r.version, []).append(r)
     items: list[Object] = []
-    for group, versions in by_group.items():
-        meta: Object = {"name": group} if group else {}
+    for group in sorted(by_group, key=_rank):
+        versions = by_group[group]
         items.append(
             {
-                "metadata": {**meta, "creationTimestamp": None},
+                "metadata": {"name": group} if group else {},
                 "versions": [
                     {
                         "version": v,
@@ -151,7 +178,7 @@ def aggregated(resources: Iterable[Resource], *, core: bool, version: Aggregated
         )
     return {
         "kind": "APIGroupDiscoveryList",
-        "apiVersion": f"apidiscovery.k8s.io/{version}",
+        "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {},
         "items": items,
     }

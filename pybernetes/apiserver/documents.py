@@ -6,7 +6,9 @@ The heavy ones (OpenAPI) are built in a thread, once, when somebody first asks.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import TypeVar
 
 from aiohttp import web
@@ -23,7 +25,10 @@ from pybernetes.apiserver.served import ServedKinds
 
 _T = TypeVar("_T")
 
-_AGGREGATED: dict[str, discovery.AggregatedVersion] = {"v2": "v2", "v2beta1": "v2beta1"}
+_AGGREGATED = "v2"
+"""The version of apidiscovery.k8s.io; clients that know v2beta1 alone get the discovery that is not aggregated."""
+
+_FOREVER_SECONDS = 365 * 24 * 3600
 
 
 class Documents:
@@ -62,14 +67,9 @@ class Documents:
         parts = [p for p in info.path.split("/") if p]
         core = parts[0] == "api"
         if len(parts) == 1:
-            version = _aggregated(request.headers.get("Accept", ""))
-            if version is not None:
-                found = self._document(
-                    ("aggregated", version, parts[0]),
-                    lambda: discovery.aggregated(resources, core=core, version=_AGGREGATED[version]),
-                )
-                content_type = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-                return None if found is None else _reply(request, found, content_type.encode())
+            if _wants_aggregated(request.headers.get("Accept", "")):
+                found = self._document(("aggregated", parts[0]), lambda: discovery.aggregated(resources, core=core))
+                return None if found is None else _reply(request, found, _AGGREGATED_TYPE)
             if core:
                 found = self._document(("api",), lambda: discovery.api_versions(resources, self._server_address))
             else:
@@ -104,41 +104,51 @@ class Documents:
 
     async def _openapi_v3(self, info: RequestInfo, request: Request) -> web.StreamResponse | None:
         self._refresh()
-        parts = [p for p in info.path.split("/") if p]
-        if len(parts) < 2 or parts[1] != "v3":
+        _, _, version, *rest = info.path.split("/", 3)
+        if version != "v3":
             return None
-        if len(parts) == 2:
+        path = rest[0] if rest else ""
+        if not path:
             return _reply(request, await self._built(lambda: self._openapi.v3_index))
-        if parts[2:] == ["version"] or len(parts) not in (4, 5):
-            return None
-        group, version = ("", parts[3]) if parts[2] == "api" else (parts[3], parts[-1])
-        if (parts[2], len(parts)) not in (("api", 4), ("apis", 5)):
-            return None
-        found = await self._built(lambda: self._openapi.v3(group, version))
+        accept = request.headers.get("Accept", "")
+        if accept and not any(media in (JSON, "*/*", "application/*") for media, _ in clauses(accept)):
+            raise not_acceptable()
+        found = await self._built(lambda: self._openapi.v3_at(path))
         if found is None:
             return None
+        asked = info.query.get("hash", "")
+        if asked and asked != found.etag:
+            return Reply(b"", status=301, headers=(("Location", f"/openapi/v3/{path}?hash={found.etag}"),))
         # Named by its hash a document never changes.
-        hashed = info.query.get("hash") == found.etag
-        return _reply(request, found, forever=hashed)
+        return _reply(request, found, forever=bool(asked))
 
     async def _built(self, build: Callable[[], _T]) -> _T:
         async with self._building:
             return await asyncio.to_thread(build)
 
 
-def _aggregated(accept: str) -> str | None:
-    """The version of APIGroupDiscoveryList that a client prefers to plain discovery, if any."""
+_AGGREGATED_TYPE = f"application/json;g=apidiscovery.k8s.io;v={_AGGREGATED};as=APIGroupDiscoveryList".encode()
+
+
+def _wants_aggregated(accept: str) -> bool:
+    """Whether a client prefers an APIGroupDiscoveryList, in the version that there is, to plain discovery."""
     for media, parameters in clauses(accept):
         if media == JSON:
             if parameters.get("as") == "APIGroupDiscoveryList" and parameters.get("g") == "apidiscovery.k8s.io":
-                version = parameters.get("v", "")
-                if version in _AGGREGATED:
-                    return version
+                if parameters.get("v", "") == _AGGREGATED:
+                    return True
                 continue
-            return None
+            return False
         if media in ("*/*", "application/*", YAML):
-            return None
-    return None
+            return False
+    return False
+
+
+def _known(if_none_match: str, etag: str) -> bool:
+    """Whether a client has that content already (RFC 9110, section 13.1.2: the comparison is weak)."""
+    return bool(if_none_match) and any(
+        tag.strip().removeprefix("W/") in (etag, "*") for tag in if_none_match.split(",")
+    )
 
 
 def _reply(
@@ -152,8 +162,9 @@ def _reply(
     etag = f'"{document.etag}"'
     headers: tuple[tuple[str, str], ...] = (("Etag", etag), ("Vary", "Accept"))
     if forever:
-        headers += (("Cache-Control", "public, max-age=31536000, immutable"),)
-    if request.headers.get("If-None-Match") == etag:
+        expires = formatdate(time.time() + _FOREVER_SECONDS, usegmt=True)
+        headers += (("Cache-Control", "public, immutable"), ("Expires", expires))
+    if _known(request.headers.get("If-None-Match", ""), etag):
         return Reply(b"", status=304, content_type=content_type, cacheable=True, headers=headers)
     body = document.content
     if media is not None:

@@ -11,8 +11,8 @@ from functools import cached_property
 
 from pybernetes import KUBERNETES_VERSION
 from pybernetes.api.document import Document
-from pybernetes.api.openapi import v2, v3
-from pybernetes.api.openapi.operations import GroupVersionKind
+from pybernetes.api.openapi import nonresources, v2, v3
+from pybernetes.api.openapi.operations import GroupVersionKind, Path
 from pybernetes.api.openapi.schemas import Schemas
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema.source import Definition
@@ -41,7 +41,7 @@ class OpenAPI:
         self._resources = tuple(resources)
         self._schemas = Schemas(definitions or {})
         self._version = version
-        self._v3: dict[tuple[str, str], Document] = {}
+        self._v3: dict[str, Document] = {}
 
     @cached_property
     def v2_json(self) -> Document:
@@ -58,13 +58,32 @@ class OpenAPI:
     def v3(self, group: str, version: str) -> Document | None:
         """``/openapi/v3/apis/GROUP/VERSION`` (``/openapi/v3/api/v1`` for the core group) as JSON, None for a version
         that is not served."""
-        found = self._v3.get((group, version))
-        if found is None:
-            resources = [r for r in self._resources if (r.group, r.version) == (group, version)]
-            if not resources:
-                return None
-            found = self._v3[group, version] = Document.of_json(v3.build(resources, self._version, self._schemas))
+        return self.v3_at(f"apis/{group}/{version}" if group else f"api/{version}")
+
+    def v3_at(self, path: str) -> Document | None:
+        """The document below ``/openapi/v3/``, None for a path that has none."""
+        if path in self._versions:
+            if path not in self._v3:
+                built = v3.build(self._versions[path], self._version, self._schemas)
+                self._v3[path] = Document.of_json(built)
+        elif path in self._others:
+            if path not in self._v3:
+                self._v3[path] = Document.of_json(v3.build_paths(self._others[path], self._version, self._schemas))
+        else:
+            return None
+        return self._v3[path]
+
+    @cached_property
+    def _versions(self) -> dict[str, list[Resource]]:
+        """Resources by the path of their version's document."""
+        found: dict[str, list[Resource]] = {}
+        for r in self._resources:
+            found.setdefault(f"apis/{r.group}/{r.version}" if r.group else f"api/{r.version}", []).append(r)
         return found
+
+    @cached_property
+    def _others(self) -> dict[str, list[Path]]:
+        return nonresources.documents(self._resources)
 
     @cached_property
     def v3_index(self) -> Document:
@@ -73,9 +92,8 @@ class OpenAPI:
         Needs all documents built; each takes some hundredths of a second.
         """
         paths = {}
-        for group, version in dict.fromkeys((r.group, r.version) for r in self._resources):
-            path = f"apis/{group}/{version}" if group else f"api/{version}"
-            document = self.v3(group, version)
+        for path in (*self._versions, *self._others):
+            document = self.v3_at(path)
             assert document is not None
             paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={document.etag}"}
         return Document.of_json({"paths": dict(sorted(paths.items()))})

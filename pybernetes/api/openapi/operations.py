@@ -24,13 +24,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method on one path. `kind` travels in the body and (but for lists) in the answer."""
+    """One method on one path. `kind` travels in the body and (but for lists) in the answer; it is None, and `action`
+    empty, for what concerns no resource."""
 
     method: str
     id: str
     action: str
     description: str
-    kind: GroupVersionKind
+    kind: GroupVersionKind | None
     tag: str
     parameters: tuple[Parameter, ...] = ()
     body: GroupVersionKind | None = None
@@ -55,6 +56,9 @@ PATCH_TYPES = (
     "application/apply-patch+yaml",
 )
 STATUS: GroupVersionKind = ("", "v1", "Status")
+WATCH_EVENT: GroupVersionKind = ("", "v1", "WatchEvent")
+VERSION_INFO: GroupVersionKind = ("", "v1", "version.Info")
+"""What ``/version`` answers: a type that is no kind of any version."""
 DELETE_OPTIONS: GroupVersionKind = ("", "v1", "DeleteOptions")
 
 _PRETTY = Parameter("pretty", "string", "Whether the answer is indented, for people to read.")
@@ -126,7 +130,7 @@ _CONNECT_METHODS = {
 }  # fmt: skip
 
 
-def _camel(group: str) -> str:
+def camel(group: str) -> str:
     name = group.removesuffix(".k8s.io") or "core"
     return "".join(part[:1].upper() + part[1:] for part in name.replace("-", ".").split("."))
 
@@ -135,9 +139,9 @@ def _title(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _tag(group: str, version: str) -> str:
-    camel = _camel(group)
-    return f"{camel[:1].lower()}{camel[1:]}_{version}"
+def tag_of(group: str, version: str) -> str:
+    name = camel(group)
+    return f"{name[:1].lower()}{name[1:]}" + (f"_{version}" if version else "")
 
 
 class _Writer:
@@ -147,8 +151,8 @@ class _Writer:
         self.r = resource
         self.kind: GroupVersionKind = (resource.group, resource.version, resource.kind)
         self.scope = "Namespaced" if resource.namespaced else ""
-        self.prefix = _camel(resource.group) + _title(resource.version)
-        self.tag = _tag(resource.group, resource.version)
+        self.prefix = camel(resource.group) + _title(resource.version)
+        self.tag = tag_of(resource.group, resource.version)
 
     def name_parameter(self) -> Parameter:
         return Parameter("name", "string", f"The name of the {self.r.kind}.", in_path=True)
@@ -184,6 +188,29 @@ class _Writer:
                 yield from self.connect(path, s)
             elif operations := list(self.subresource(s)):
                 yield Path(path, self.in_path(self.name_parameter()), operations)
+        if "watch" in r.verbs:
+            yield from self.watches()
+
+    def watches(self) -> Iterator[Path]:
+        """``/watch/…``: deprecated, a list with the parameter watch does the same."""
+        r, n = self.r, "{namespace}"
+        own = (_NAMESPACE,) if r.namespaced else ()
+        forms = [
+            (r.path(n), f"{self.scope}{r.kind}List", "watchlist", own),
+            (r.path(n, "{name}"), f"{self.scope}{r.kind}", "watch", (self.name_parameter(), *own)),
+        ]
+        if r.namespaced:
+            forms.insert(0, (r.path(), f"{r.kind}ListForAllNamespaces", "watchlist", ()))
+        for path, what, action, parameters in forms:
+            head, version, tail = path.partition(f"/{r.version}/")
+            changes = "individual changes to a list of" if action == "watchlist" else "changes to an object of kind"
+            operation = self.operation(
+                "get", "watch", what, action,
+                f"watch {changes} {r.kind}. deprecated: use the 'watch' parameter with a list operation instead.",
+                answer=WATCH_EVENT,
+                produces=("application/json", "application/yaml", "application/json;stream=watch"),
+            )  # fmt: skip
+            yield Path(f"{head}{version}watch/{tail}", [*_LIST, *parameters, _PRETTY], [operation])
 
     def list(self, what: str, parameters: tuple[Parameter, ...] = ()) -> Operation:
         r = self.r
@@ -284,5 +311,5 @@ def _article(kind: str) -> str:
 
 
 def paths(resources: Iterable[Resource]) -> list[Path]:
-    """Every path of those resources, sorted."""
+    """Every path of those resources, sorted; those of the deprecated form of watches too."""
     return sorted((p for r in resources for p in _Writer(r).paths()), key=lambda p: p.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pybernetes.api.openapi.operations import GroupVersionKind
+from pybernetes.api.openapi.operations import VERSION_INFO, GroupVersionKind
 from pybernetes.api.schema import source
 from pybernetes.api.schema.source import REF, Definition
 
@@ -22,6 +22,8 @@ class Schemas:
     def name(self, kind: GroupVersionKind) -> str | None:
         if kind in self.extra:
             return self.extra[kind][0]
+        if kind == VERSION_INFO:
+            return "io.k8s.apimachinery.pkg.version.Info"
         return source.names_by_gvk().get(kind)
 
     def definition(self, name: str) -> Definition:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from pybernetes.api.openapi import nonresources
 from pybernetes.api.openapi.operations import GroupVersionKind, Operation, Parameter, paths
 from pybernetes.api.openapi.schemas import Schemas
 from pybernetes.api.resources import Resource
@@ -32,6 +33,13 @@ def gvk_extension(kind: GroupVersionKind) -> dict[str, str]:
     return {"group": group, "kind": name, "version": version}
 
 
+def extensions(op: Operation) -> dict[str, Any]:
+    """Which verb on which kind it is; nothing for what concerns no resource."""
+    if op.kind is None:
+        return {}
+    return {"x-kubernetes-action": op.action, "x-kubernetes-group-version-kind": gvk_extension(op.kind)}
+
+
 def _schema(schemas: Schemas, kind: GroupVersionKind) -> dict[str, Any]:
     name = schemas.name(kind)
     return {"$ref": REF + name} if name else {"type": "object"}
@@ -50,15 +58,14 @@ def _operation(op: Operation, schemas: Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {str(code): {"description": _CODES[code], "schema": answer} for code in op.codes}
     responses["401"] = {"description": "Unauthorized"}
     out: dict[str, Any] = {
-        "description": op.description,
+        **({"description": op.description} if op.description else {}),
         "consumes": list(op.consumes),
         "produces": list(op.produces),
         "schemes": ["https"],
         "tags": [op.tag],
         "operationId": op.id,
         "responses": responses,
-        "x-kubernetes-action": op.action,
-        "x-kubernetes-group-version-kind": gvk_extension(op.kind),
+        **extensions(op),
     }
     if parameters:
         out["parameters"] = parameters
@@ -67,6 +74,13 @@ def _operation(op: Operation, schemas: Schemas) -> dict[str, Any]:
 
 def build(resources: Iterable[Resource], version: str, schemas: Schemas) -> dict[str, Any]:
     """The whole document. `version` is the Kubernetes release, such as ``v1.37.0``."""
+    served = tuple(resources)
+    versions = dict.fromkeys((r.group, r.version) for r in served)
+    found = [
+        *paths(served),
+        *(nonresources.discovery(*v) for v in versions),
+        *(path for document in nonresources.documents(served).values() for path in document),
+    ]
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": version},
@@ -75,7 +89,7 @@ def build(resources: Iterable[Resource], version: str, schemas: Schemas) -> dict
                 **{op.method: _operation(op, schemas) for op in p.operations},
                 "parameters": [_parameter(q) for q in p.parameters],
             }
-            for p in paths(resources)
+            for p in sorted(found, key=lambda p: p.path)
         },
         "definitions": {name: schemas.definition(name) for name in schemas.all_names()},
         "securityDefinitions": {

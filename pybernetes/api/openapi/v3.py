@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
-from pybernetes.api.openapi.operations import GroupVersionKind, Operation, Parameter, paths
+from pybernetes.api.openapi import nonresources
+from pybernetes.api.openapi.operations import GroupVersionKind, Operation, Parameter, Path, paths
 from pybernetes.api.openapi.schemas import Schemas
-from pybernetes.api.openapi.v2 import gvk_extension
+from pybernetes.api.openapi.v2 import extensions
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema.nodes import DEFAULTS
 from pybernetes.api.schema.source import REF, Definition
@@ -100,7 +101,7 @@ def _ref(schemas: Schemas, kind: GroupVersionKind) -> dict[str, Any]:
 def _operation(op: Operation, schemas: Schemas) -> dict[str, Any]:
     out: dict[str, Any] = {
         "tags": [op.tag],
-        "description": op.description,
+        **({"description": op.description} if op.description else {}),
         "operationId": op.id,
     }
     if op.parameters:
@@ -120,14 +121,17 @@ def _operation(op: Operation, schemas: Schemas) -> dict[str, Any]:
         },
         "401": {"description": "Unauthorized"},
     }
-    out["x-kubernetes-action"] = op.action
-    out["x-kubernetes-group-version-kind"] = gvk_extension(op.kind)
-    return out
+    return {**out, **extensions(op)}
 
 
-def build(resources: Iterable[Resource], version: str, schemas: Schemas) -> dict[str, Any]:
+def build(resources: Sequence[Resource], version: str, schemas: Schemas) -> dict[str, Any]:
     """The document of resources that share a group and version. `version` is the Kubernetes release."""
-    found = paths(resources)
+    own = [nonresources.discovery(r.group, r.version) for r in resources[:1]]
+    return build_paths([*own, *paths(resources)], version, schemas)
+
+
+def build_paths(found: Sequence[Path], version: str, schemas: Schemas) -> dict[str, Any]:
+    """A document of some paths."""
     operations = [op for p in found for op in p.operations]
     patch = [_PATCH] if any(op.is_patch for op in operations) else []
     names = sorted({*schemas.closure(k for op in operations for k in (op.body, op.answer, op.kind)), *patch})
