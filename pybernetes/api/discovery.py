@@ -7,6 +7,8 @@ that comes first.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable, Sequence
 
 from pybernetes.api.meta import Object
@@ -36,6 +38,7 @@ _PRIORITY = (
 )
 """The built-in groups by falling priority; others come after them, by name. Clients that find a name in several groups
 take the first."""
+_HASH_BYTES = 8
 _RANK = {group: rank for rank, group in enumerate(_PRIORITY)}
 
 
@@ -83,7 +86,13 @@ def api_group(resources: Iterable[Resource], group: str) -> Object | None:
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)}
 
 
-def _resource_entry(r: Resource) -> Object:
+def storage_version_hash(r: Resource) -> str:
+    """By which clients see that the stored form of a kind changed: it names the stored group, version and kind."""
+    stored = f"{r.group}/{r.version}/{r.kind}"
+    return base64.b64encode(hashlib.sha256(stored.encode()).digest()[:_HASH_BYTES]).decode()
+
+
+def _resource_entry(r: Resource, stored: Resource) -> Object:
     entry: Object = {
         "name": r.plural,
         "singularName": r.singular,
@@ -95,6 +104,8 @@ def _resource_entry(r: Resource) -> Object:
         entry["shortNames"] = list(r.short_names)
     if r.categories:
         entry["categories"] = list(r.categories)
+    if "watch" in r.verbs:
+        entry["storageVersionHash"] = storage_version_hash(stored)
     return entry
 
 
@@ -107,13 +118,19 @@ def _subresource_entry(r: Resource, s: Subresource) -> Object:
 
 def api_resource_list(resources: Iterable[Resource], group: str, version: str) -> Object | None:
     """The answer of ``/api/v1`` and ``/apis/GROUP/VERSION``, None for a version that is not served."""
-    found = [r for r in resources if (r.group, r.version) == (group, version)]
+    found: list[Resource] = []
+    stored: dict[str, Resource] = {}
+    for r in resources:
+        # Of several served versions of one stored kind the first is the stored one.
+        stored.setdefault(r.storage_id, r)
+        if (r.group, r.version) == (group, version):
+            found.append(r)
     if not found:
         return None
     entries: list[Object] = []
     for r in found:
         if r.verbs:
-            entries.append(_resource_entry(r))
+            entries.append(_resource_entry(r, stored[r.storage_id]))
         entries.extend(_subresource_entry(r, s) for s in r.subresources)
     answer: Object = {"kind": "APIResourceList"}
     if group:

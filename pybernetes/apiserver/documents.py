@@ -46,6 +46,16 @@ class Documents:
         endpoints.add_prefix("apis", self._discovery)
         endpoints.add("/openapi/v2", self._openapi_v2)
         endpoints.add_prefix("openapi", self._openapi_v3)
+        endpoints.add_paths(self._paths)
+
+    def _paths(self) -> set[str]:
+        found = {"/openapi/v3", "/openapi/v3/"}
+        for resource in self._kinds:
+            if resource.group:
+                found |= {f"/apis/{resource.group}", f"/apis/{resource.api_version}"}
+            else:
+                found.add(f"/api/{resource.version}")
+        return found
 
     def _refresh(self) -> None:
         if self._generation != self._kinds.generation:
@@ -104,10 +114,10 @@ class Documents:
 
     async def _openapi_v3(self, info: RequestInfo, request: Request) -> web.StreamResponse | None:
         self._refresh()
-        _, _, version, *rest = info.path.split("/", 3)
+        _, _, below = info.path.partition("/openapi/")
+        version, _, path = below.partition("/")
         if version != "v3":
             return None
-        path = rest[0] if rest else ""
         if not path:
             return _reply(request, await self._built(lambda: self._openapi.v3_index))
         accept = request.headers.get("Accept", "")

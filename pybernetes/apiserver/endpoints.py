@@ -6,7 +6,7 @@ A table from path to handler; what is under a prefix (``/livez/…``, ``/openapi
 from __future__ import annotations
 
 import platform
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import orjson
@@ -70,6 +70,7 @@ class Endpoints:
     ) -> None:
         self._metrics = metrics
         self._checks = checks
+        self._listed: list[Callable[[], Iterable[str]]] = []
         self._exact: dict[str, Handler] = {"/version": self._version, "/version/": self._version, "/": self._index}
         self._first: dict[str, Handler] = {
             "healthz": self._health,
@@ -85,6 +86,13 @@ class Endpoints:
 
     def add(self, path: str, handler: Handler) -> None:
         self._exact[path] = handler
+
+    def add_paths(self, paths: Callable[[], Iterable[str]]) -> None:
+        """Paths below a prefix that ``/`` lists."""
+        self._listed.append(paths)
+
+    def _checks_of(self, kind: str) -> list[HealthCheck]:
+        return [c for c in self._checks if c.live or kind == "readyz"]
 
     def add_prefix(self, first: str, handler: Handler) -> None:
         """For everything whose first path segment is `first`."""
@@ -102,7 +110,10 @@ class Endpoints:
         return await handler(info, request)
 
     async def _index(self, info: RequestInfo, request: Request) -> Reply:
-        paths = sorted({*self._exact, *("/" + first for first in self._first)} - {"/", "/version/"})
+        checks = (f"/{kind}/{check.name}" for kind in ("healthz", "livez", "readyz") for check in self._checks_of(kind))
+        listed = (path for paths in self._listed for path in paths())
+        own = {"/" + first for first in self._first if first != "openapi"}
+        paths = sorted({*self._exact, *own, *checks, *listed} - {"/", "/version/"})
         return Reply(orjson.dumps({"paths": paths}, option=orjson.OPT_INDENT_2))
 
     async def _version(self, info: RequestInfo, request: Request) -> Reply:
@@ -115,7 +126,7 @@ class Endpoints:
 
     async def _health(self, info: RequestInfo, request: Request) -> Reply | None:
         _, kind, *rest = info.path.split("/")
-        checks = [c for c in self._checks if c.live or kind == "readyz"]
+        checks = self._checks_of(kind)
         if rest and rest != [""]:
             name = "/".join(rest)
             check = next((c for c in checks if c.name == name), None)

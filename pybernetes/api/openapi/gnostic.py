@@ -84,7 +84,7 @@ def _response(code: str, response: dict[str, Any]) -> pb.NamedResponseValue:
 def _operation(op: dict[str, Any]) -> pb.Operation:
     return pb.Operation(
         tags=op["tags"],
-        description=op["description"],
+        description=op.get("description", ""),
         operation_id=op["operationId"],
         produces=op["produces"],
         consumes=op["consumes"],

@@ -172,6 +172,38 @@ async def test_openapi(server: Server) -> None:
     assert protobuf.status == 200 and protobuf.body[:1] != b"{"
 
 
+async def test_openapi_documents_are_kept_by_their_hash(server: Server) -> None:
+    index = await server.get("/openapi/v3")
+    url = index.json["paths"]["version"]["serverRelativeURL"]
+    path, _, hash_ = url.partition("?hash=")
+    named = await server.get(path, hash=hash_)
+    assert named.headers["Cache-Control"] == "public, immutable" and named.headers["Expires"].endswith("GMT")
+    plain = await server.get(path)
+    assert plain.headers["Cache-Control"] == "no-cache, private" and plain.headers["Etag"] == f'"{hash_}"'
+    async with server.session.get(server.url + path, params={"hash": "OLD"}, allow_redirects=False) as moved:
+        assert (moved.status, moved.headers["Location"]) == (301, url)
+    for tag in (f'"{hash_}"', f'W/"{hash_}"', f'"other", "{hash_}"', "*"):
+        assert (await server.request("GET", path, headers={"If-None-Match": tag})).status == 304, tag
+    assert (await server.request("GET", path, headers={"If-None-Match": '"other"'})).status == 200
+    assert (await accept(server, path, "application/com.github.proto-openapi.spec.v3.v1.0+protobuf")).status == 406
+    assert (await server.get("/openapi/v3/apis/nothing/v1")).status == 404
+
+
+async def test_discovery_that_is_no_longer_served(server: Server) -> None:
+    beta = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+    assert (await accept(server, "/apis", f"{beta},application/json")).json["kind"] == "APIGroupList"
+    assert (await accept(server, "/apis", beta)).status == 406
+    assert (await accept(server, "/apis", "application/yaml")).body.startswith(b"apiVersion: v1\n")
+
+
+async def test_the_index_names_what_there_is(server: Server) -> None:
+    paths = (await server.get("/")).json["paths"]
+    wanted = {"/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/livez/ping", "/openapi/v3", "/version"}
+    assert wanted <= set(paths) and paths == sorted(paths)
+    for path in paths:
+        assert (await server.get(path)).status == 200, path
+
+
 async def test_the_issuers_documents(server: Server) -> None:
     configuration = (await server.get("/.well-known/openid-configuration")).json
     assert configuration["jwks_uri"].endswith("/openid/v1/jwks")

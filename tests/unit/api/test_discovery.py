@@ -85,3 +85,23 @@ def test_documents_have_stable_tags() -> None:
     a, b = (Document.of_json(discovery.aggregated(BUILTIN, core=False)) for _ in range(2))
     assert a == b and len(a.etag) == 128
     assert Document.of_json(discovery.aggregated(BUILTIN, core=True)).etag != a.etag
+
+
+def test_the_stored_version_is_told_by_its_hash() -> None:
+    core, v1, v2, apps = (
+        _by_name(discovery.api_resource_list(BUILTIN, *version) or {})
+        for version in (("", "v1"), ("autoscaling", "v1"), ("autoscaling", "v2"), ("events.k8s.io", "v1"))
+    )
+    assert core["pods"]["storageVersionHash"] == "xPOwRZ+Yhw8="
+    assert v1["horizontalpodautoscalers"]["storageVersionHash"] == "qwQve8ut294="
+    assert v2["horizontalpodautoscalers"]["storageVersionHash"] == "qwQve8ut294="
+    assert apps["events"]["storageVersionHash"] == core["events"]["storageVersionHash"]
+    assert "storageVersionHash" not in core["bindings"] and "storageVersionHash" not in core["pods/status"]
+
+
+def test_groups_come_by_priority() -> None:
+    custom = Resource("a.example.com", "v1", "widgets", "Widget", "widget", True)
+    names = [g["name"] for g in discovery.api_group_list((custom, *BUILTIN))["groups"]]
+    assert names[:3] == ["apiregistration.k8s.io", "apps", "events.k8s.io"] and names[-1] == "a.example.com"
+    items = discovery.aggregated((custom, *BUILTIN), core=False)["items"]
+    assert [i["metadata"]["name"] for i in items] == names

@@ -177,3 +177,37 @@ def test_custom_kinds_join() -> None:
     assert "/apis/example.com/v1/gadgets/{name}" in value["paths"]
     assert "com.example.v1.Widget" in orjson.loads(api.v2_json.content)["definitions"]
     assert api.v3("apps", "v1") == API.v3("apps", "v1")
+
+
+def test_what_concerns_no_resource_has_operations_and_documents_too(v2: Any) -> None:
+    assert v2["paths"]["/apis/"]["get"]["operationId"] == "getAPIVersions"
+    assert "x-kubernetes-action" not in v2["paths"]["/version/"]["get"]
+    index = orjson.loads(API.v3_index.content)["paths"]
+    assert {"api", "apis", "apis/apps", "apis/apps/v1", "version", "logs", "openid/v1/jwks"} <= index.keys()
+    document = API.v3_at("version")
+    assert document is not None
+    version = orjson.loads(document.content)
+    answer = version["paths"]["/version/"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert answer == {"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.version.Info"}
+    for path in index:
+        found = API.v3_at(path)
+        assert found is not None
+        value = orjson.loads(found.content)
+        for ref in set(_references(value)):
+            assert ref.removeprefix("#/components/schemas/") in value["components"]["schemas"], ref
+
+
+def test_the_deprecated_watches_are_described(v2: Any) -> None:
+    found = {
+        path: (item["get"]["operationId"], item["get"]["x-kubernetes-action"])
+        for path, item in v2["paths"].items()
+        if "/watch/" in path and path.endswith(("/deployments", "/deployments/{name}", "/nodes", "/nodes/{name}"))
+    }
+    at = "/apis/apps/v1/watch"
+    assert found == {
+        f"{at}/deployments": ("watchAppsV1DeploymentListForAllNamespaces", "watchlist"),
+        f"{at}/namespaces/{{namespace}}/deployments": ("watchAppsV1NamespacedDeploymentList", "watchlist"),
+        f"{at}/namespaces/{{namespace}}/deployments/{{name}}": ("watchAppsV1NamespacedDeployment", "watch"),
+        "/api/v1/watch/nodes": ("watchCoreV1NodeList", "watchlist"),
+        "/api/v1/watch/nodes/{name}": ("watchCoreV1Node", "watch"),
+    }
