@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ from pybernetes.api.resources import (
 )
 from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
 from pybernetes.apiserver import flow_policy, rbac_bootstrap
+from pybernetes.apiserver.authenticators.front_proxy import FrontProxyConfig
 from pybernetes.apiserver.interfaces import ObservableReader
 from pybernetes.client.interface import Client
 from pybernetes.lib.clock import Clock
@@ -56,6 +58,8 @@ class BootstrapConfig:
     dns: bool = True
     client_ca_pem: bytes = b""
     """Published for aggregated API servers in ``kube-system/extension-apiserver-authentication``."""
+    front_proxy: FrontProxyConfig | None = None
+    """Published there too."""
 
     @property
     def service_ip(self) -> str:
@@ -90,7 +94,16 @@ async def _create_policy(client: Client, config: BootstrapConfig) -> None:
         group.create_task(_create_missing(client, FLOWSCHEMAS, flow_policy.flow_schemas()))
         group.create_task(_create_missing(client, SERVICECIDRS, [service_cidr(config)]))
         if config.client_ca_pem:
-            group.create_task(_create_missing(client, CONFIGMAPS, [authentication_config_map(config)]))
+            group.create_task(_publish(client, authentication_config_map(config)))
+
+
+async def _publish(client: Client, wanted: Object) -> None:
+    """Creates a ConfigMap, or brings the data of one that is there in line: what it says may change between starts."""
+    have = await _get(client, CONFIGMAPS, name_of(wanted), namespace_of(wanted))
+    if have is None:
+        await _create_missing(client, CONFIGMAPS, [wanted])
+    elif have.get("data") != wanted["data"]:
+        await client.update(CONFIGMAPS, {**have, "data": wanted["data"]})
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -164,11 +177,23 @@ def service_cidr(config: BootstrapConfig) -> Object:
 
 
 def authentication_config_map(config: BootstrapConfig) -> Object:
+    data = {"client-ca-file": config.client_ca_pem.decode()}
+    proxy = config.front_proxy
+    if proxy is not None:
+        data["requestheader-client-ca-file"] = proxy.ca_pem.decode()
+        for key, names in (
+            ("allowed-names", proxy.allowed_names),
+            ("username-headers", proxy.username_headers),
+            ("uid-headers", proxy.uid_headers),
+            ("group-headers", proxy.group_headers),
+            ("extra-headers-prefix", proxy.extra_prefixes),
+        ):
+            data[f"requestheader-{key}"] = json.dumps(list(names), separators=(",", ":"))
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
-        "data": {"client-ca-file": config.client_ca_pem.decode()},
+        "data": data,
     }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,13 @@ import structlog
 
 from pybernetes.api.resources import NODES, SERVICES
 from pybernetes.api.user import AUTHENTICATED, User
+from pybernetes.apiserver.audit.trail import AuditTrail
 from pybernetes.apiserver.bootstrap import APISERVER_USER, BootstrapConfig, KubernetesService, bootstrap
+from pybernetes.apiserver.encryption.store import EncryptedStore
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.apiserver.security import Security, SecurityConfig, build_security
 from pybernetes.apiserver.server import APIServer, APIServerConfig
+from pybernetes.cli.server_security import LoadedSecurity, SecurityFlags, security_options
 from pybernetes.cli.supervision import part, run
 from pybernetes.client.events import EventRecorder
 from pybernetes.client.informer import Informers
@@ -65,6 +69,7 @@ class ServerOptions:
     cluster_domain: str
     publish_node_ports: bool
     log_dir: Path
+    security: LoadedSecurity
 
 
 @click.command("server")
@@ -118,11 +123,15 @@ class ServerOptions:
     show_default=True,
     help="Listen on the bind address for each NodePort Service; needs --namespace.",
 )
-def server_command(log_level: str, advertise_address: str, advertise_port: int | None, **rest: Any) -> int:
+@security_options
+def server_command(
+    security: SecurityFlags, log_level: str, advertise_address: str, advertise_port: int | None, **rest: Any
+) -> int:
     """Run the API server, the scheduler and the controllers, until SIGTERM."""
     options = ServerOptions(
         advertise_address=advertise_address or rest["bind_address"],
         advertise_port=advertise_port or rest["port"],
+        security=security.load(),
         **rest,
     )
     logs.configure(log_level)
@@ -144,21 +153,23 @@ async def serve(options: ServerOptions) -> None:
             [options.advertise_address], options.advertise_port, options.service_cidr, options.cluster_domain
         )
         pki = await asyncio.to_thread(_pki, options, config)
-        config = _with_ca(config, pki)
+        front_proxy = options.security.front_proxy
+        config = dataclasses.replace(config, client_ca_pem=pki.ca_pem, front_proxy=front_proxy)
         store = await _open_store(options)
         stack.push_async_callback(store.close)
         api = APIServer(
             APIServerConfig(
                 sockets,
-                pki.server_context(),
+                pki.server_context(front_proxy_ca_pem=front_proxy.ca_pem if front_proxy is not None else b""),
                 service_cidr=options.service_cidr,
                 server_address=f"{options.advertise_address}:{options.advertise_port}",
                 drain_seconds=_DRAIN_SECONDS,
+                audit=_audit(options.security, stack),
                 logs_directory=options.log_dir,
                 compaction_seconds=options.compaction_interval,
             ),
             store,
-            lambda reader, client_for: _security(pki, namespace, reader, client_for),
+            lambda reader, client_for: _security(options.security, pki, namespace, reader, client_for),
         )
         bootstrapped = api.start_hook("bootstrap")
         stack.push_async_callback(api.stop)
@@ -254,22 +265,37 @@ def _pki(options: ServerOptions, config: BootstrapConfig) -> ClusterPKI:
     )
 
 
-def _with_ca(config: BootstrapConfig, pki: ClusterPKI) -> BootstrapConfig:
-    return BootstrapConfig(
-        config.advertise_addresses,
-        config.advertise_port,
-        config.service_cidr,
-        config.cluster_domain,
-        client_ca_pem=pki.ca_pem,
-    )
-
-
 async def _open_store(options: ServerOptions) -> Store:
-    if options.datastore == "memory":
-        return MemoryStore()
-    return await SQLiteStore.open(options.data_dir / "store")
+    store: Store = (
+        MemoryStore() if options.datastore == "memory" else await SQLiteStore.open(options.data_dir / "store")
+    )
+    encryption = options.security.encryption
+    return store if encryption is None else EncryptedStore(store, encryption)
 
 
-def _security(pki: ClusterPKI, namespace: Namespace | None, reader: Any, client_for: Any) -> Security:
-    factory = namespace.socket_factory if namespace is not None else None
-    return build_security(SecurityConfig(pki, socket_factory=factory), reader, client_for)
+def _security(
+    options: LoadedSecurity, pki: ClusterPKI, namespace: Namespace | None, reader: Any, client_for: Any
+) -> Security:
+    config = SecurityConfig(
+        pki,
+        namespace.socket_factory if namespace is not None else None,
+        anonymous=options.anonymous,
+        bootstrap_tokens=options.bootstrap_tokens,
+        static_tokens=options.static_tokens,
+        jwt_issuers=options.jwt_issuers,
+        token_webhook=options.token_webhook,
+        front_proxy=options.front_proxy,
+        issuer=options.issuer,
+        audiences=options.audiences,
+    )
+    return build_security(config, reader, client_for)
+
+
+def _audit(options: LoadedSecurity, stack: contextlib.AsyncExitStack) -> AuditTrail | None:
+    """The audit trail, whose log ends after everything that tells it something."""
+    if options.audit is None:
+        return None
+    clock = SystemClock()
+    audit_log = options.audit.open(clock)
+    stack.callback(audit_log.close)
+    return AuditTrail(options.audit.policy, audit_log, clock)

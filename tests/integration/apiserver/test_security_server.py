@@ -1,0 +1,162 @@
+"""The whole `p8s server` with its security options, and what a user does with stock kubectl."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pybernetes.apiserver.pki import ClusterPKI
+from tests.integration.apiserver.conftest import write_kubeconfig
+from tests.support import kubectls
+from tests.support.waiting import eventually
+
+START_SECONDS = 60.0
+
+
+@dataclass
+class Running:
+    directory: Path
+    kubeconfig: Path
+
+    def kubectl(self, *args: str, check: bool = True, text: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.directory)}
+        done = subprocess.run(
+            [kubectls.newest(), *args], env=environment, input=text, capture_output=True, text=True, timeout=60
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def events(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in (self.directory / "audit.log").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    directory = tmp_path_factory.mktemp("server")
+    key = base64.b64encode(os.urandom(32)).decode()
+    sealing = {"resources": ["secrets"], "providers": [{"secretbox": {"keys": [{"name": "k", "secret": key}]}}]}
+    files = {
+        "encryption.yaml": {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "EncryptionConfiguration",
+            "resources": [sealing],
+        },
+        "policy.yaml": {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": [{"level": "Metadata", "resources": [{"resources": ["secrets"]}], "verbs": ["create", "delete"]}],
+        },
+    }
+    for name, content in files.items():
+        (directory / name).write_text(yaml.safe_dump(content))
+    (directory / "tokens.csv").write_text("s3cret,ops,7,watchers\n")
+    ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ready.bind(str(directory / "ready"))
+    ready.settimeout(START_SECONDS)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "pybernetes.cli.main", "server",
+                "--data-dir", str(directory / "data"), "--port", str(port),
+                "--anonymous-auth=false",
+                "--token-auth-file", str(directory / "tokens.csv"),
+                "--encryption-provider-config", str(directory / "encryption.yaml"),
+                "--audit-policy-file", str(directory / "policy.yaml"),
+                "--audit-log-path", str(directory / "audit.log"),
+            ],
+            env={**os.environ, "NOTIFY_SOCKET": str(directory / "ready")},
+            stdout=log,
+            stderr=log,
+        )  # fmt: skip
+        try:
+            assert ready.recv(64) == b"READY=1"
+            yield Running(directory, write_kubeconfig(directory, ClusterPKI.load(directory / "data" / "pki"), port))
+        finally:
+            ready.close()
+            process.terminate()
+            assert process.wait(30) == 0, (directory / "log").read_text()[-4000:]
+
+
+def test_secrets_are_sealed_and_audited(cluster: Running) -> None:
+    cluster.kubectl("create", "secret", "generic", "s", "--from-literal=password=correct-horse-battery-staple")
+    shown = cluster.kubectl("get", "secret", "s", "-o", "jsonpath={.data.password}").stdout
+    assert base64.b64decode(shown) == b"correct-horse-battery-staple"
+    raw = b"".join(p.read_bytes() for p in (cluster.directory / "data").rglob("*") if p.is_file())
+    assert b"k8s:enc:secretbox:v1:k:" in raw and shown.encode() not in raw
+
+    def told() -> bool:
+        return any(
+            event["verb"] == "create" and event["objectRef"]["name"] == "s"  # type: ignore[index]
+            for event in cluster.events()
+        )
+
+    eventually(told, timeout=10)
+
+
+def test_who_am_i(cluster: Running) -> None:
+    told = json.loads(cluster.kubectl("auth", "whoami", "-o", "json").stdout)
+    assert told["status"]["userInfo"]["username"] == "kubernetes-admin"
+    acting = json.loads(cluster.kubectl("auth", "whoami", "-o", "json", "--as=jane", "--as-group=devs").stdout)
+    assert acting["status"]["userInfo"] == {"username": "jane", "groups": ["devs", "system:authenticated"]}
+
+
+def test_tokens(cluster: Running) -> None:
+    cluster.kubectl("create", "serviceaccount", "robot")
+    token = cluster.kubectl("create", "token", "robot", "--duration=1h").stdout.strip()
+    bare = cluster.directory / "bare"
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"] = [{"name": "t", "user": {"token": token}}]
+    bare.write_text(yaml.safe_dump(config))
+    robot = Running(cluster.directory, bare)
+    told = json.loads(robot.kubectl("auth", "whoami", "-o", "json").stdout)
+    assert told["status"]["userInfo"]["username"] == "system:serviceaccount:default:robot"
+    refused = robot.kubectl("get", "pods", check=False)
+    assert 'User "system:serviceaccount:default:robot" cannot list resource "pods"' in refused.stderr
+    cluster.kubectl("create", "rolebinding", "v", "--clusterrole=view", "--serviceaccount=default:robot")
+    assert robot.kubectl("auth", "can-i", "list", "pods").stdout == "yes\n"
+    rules = robot.kubectl("auth", "can-i", "--list").stdout
+    assert "configmaps" in rules and "selfsubjectreviews.authentication.k8s.io" in rules
+    cluster.kubectl("delete", "serviceaccount", "robot")
+    assert "Unauthorized" in robot.kubectl("get", "pods", check=False).stderr
+    config["users"] = [{"name": "t", "user": {"token": "s3cret"}}]
+    bare.write_text(yaml.safe_dump(config))
+    assert json.loads(robot.kubectl("auth", "whoami", "-o", "json").stdout)["status"]["userInfo"]["uid"] == "7"
+
+
+def test_strangers_are_not_let_in(cluster: Running) -> None:
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"] = [{"name": "t", "user": {"token": "guessed"}}]
+    nobody = cluster.directory / "nobody"
+    nobody.write_text(yaml.safe_dump(config))
+    assert "Unauthorized" in Running(cluster.directory, nobody).kubectl("get", "--raw", "/version", check=False).stderr
+
+
+def test_options_that_cannot_be_used_are_told_at_once(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: All}]\n")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pybernetes.cli.main", "server", "--data-dir", str(tmp_path / "data"),
+            "--audit-policy-file", str(policy), "--audit-log-path", "-",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert 'rules[0].level: Unsupported value: "All"' in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
