@@ -21,25 +21,33 @@ from pybernetes.api.resources import (
     CONFIGMAPS,
     ENDPOINTS,
     ENDPOINTSLICES,
-    FLOWSCHEMAS,
     NAMESPACES,
     PRIORITYCLASSES,
-    PRIORITYLEVELCONFIGURATIONS,
     SERVICECIDRS,
     SERVICES,
     Resource,
 )
 from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
-from pybernetes.apiserver import flow_policy, rbac_bootstrap
+from pybernetes.apiserver import rbac_bootstrap
 from pybernetes.apiserver.authenticators.front_proxy import FrontProxyConfig
+from pybernetes.apiserver.flowcontrol import keeper
 from pybernetes.apiserver.interfaces import ObservableReader
 from pybernetes.client.interface import Client
-from pybernetes.lib.clock import Clock
+from pybernetes.lib.clock import Clock, SystemClock
 
 log = structlog.get_logger(__name__)
 
 APISERVER_USER = User("system:apiserver", "", (SYSTEM_MASTERS, AUTHENTICATED))
 """The user as which the API server makes its own objects."""
+
+START_HOOKS = (
+    "start-system-namespaces-controller",
+    "rbac/bootstrap-roles",
+    "scheduling/bootstrap-system-priority-classes",
+    "priority-and-fairness-config-producer",
+    "bootstrap-controller",
+)
+"""What `bootstrap` does, as upstream's health checks name it."""
 
 NAMESPACES_AT_START = ("default", "kube-node-lease", "kube-public", "kube-system")
 _PARALLEL_WRITES = 32
@@ -90,8 +98,7 @@ async def _create_policy(client: Client, config: BootstrapConfig) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(rbac_bootstrap.reconcile(client))
         group.create_task(_create_missing(client, PRIORITYCLASSES, priority_classes()))
-        group.create_task(_create_missing(client, PRIORITYLEVELCONFIGURATIONS, flow_policy.priority_levels()))
-        group.create_task(_create_missing(client, FLOWSCHEMAS, flow_policy.flow_schemas()))
+        group.create_task(keeper.reconcile(client, SystemClock()))
         group.create_task(_create_missing(client, SERVICECIDRS, [service_cidr(config)]))
         if config.client_ca_pem:
             group.create_task(_publish(client, authentication_config_map(config)))

@@ -46,6 +46,7 @@ _EXPECTED_MAX = 10_000
 _RESUME_BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0)
 _RESUMES_BEFORE_RELOAD = 3
 _PODS = "core/pods"
+_SAMPLES = 8
 
 ChangeHandler = Callable[[Object | None, Object | None], None]
 """Called with (old, new) once the cache shows it: old is None for an addition, new is None for a deletion."""
@@ -128,6 +129,14 @@ class KindCache:
         entries = self._entries
         stop = min(first + limit, end)
         return [entries[k] for k in self._keys[first:stop]], end - stop
+
+    def average_bytes(self) -> int:
+        """About how large an object is: of a few of them, here and there."""
+        keys = self._keys
+        if not keys:
+            return 0
+        some = keys[:: max(1, len(keys) // _SAMPLES)][:_SAMPLES]
+        return sum(len(self._entries[k].raw) for k in some) // len(some)
 
     def _bounds(self, namespace: str, start: str) -> tuple[int, int]:
         """Where in the sorted keys a namespace begins and ends."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import orjson
+import structlog
 from aiohttp import web
 
 from pybernetes import KUBERNETES_VERSION
@@ -17,25 +18,26 @@ from pybernetes.api import errors
 from pybernetes.api.meta import Object
 from pybernetes.apiserver.interfaces import RequestInfo
 from pybernetes.apiserver.metrics import Metrics
-from pybernetes.apiserver.options import flag
+from pybernetes.apiserver.options import quote
 from pybernetes.apiserver.replies import Reply, text_reply
 from pybernetes.apiserver.requests import Request
 
 Handler = Callable[[RequestInfo, Request], Awaitable[web.StreamResponse | None]]
 """Answers a path, or None where there is no such path."""
 
-Check = Callable[[], str]
-"""A health check: empty for healthy, else why not. The reason is logged, not sent."""
-
 _JSON_KEYS = b"application/jwk-set+json"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
+    """A check's outcome. `fault` is empty for healthy, else why not: told only to who asks for this one check."""
+
     name: str
-    check: Check
+    fault: str = ""
     live: bool = True
-    """Whether it counts for ``/livez`` too, and not for ``/readyz`` alone."""
+    """Whether it counts for ``/livez`` and ``/healthz`` too, and not for ``/readyz`` alone."""
 
 
 def version_info() -> Object:
@@ -63,7 +65,7 @@ class Endpoints:
     def __init__(
         self,
         metrics: Metrics,
-        checks: list[HealthCheck],
+        checks: Callable[[], list[HealthCheck]],
         *,
         openid_configuration: Object | None = None,
         jwks: Object | None = None,
@@ -92,7 +94,7 @@ class Endpoints:
         self._listed.append(paths)
 
     def _checks_of(self, kind: str) -> list[HealthCheck]:
-        return [c for c in self._checks if c.live or kind == "readyz"]
+        return [c for c in self._checks() if c.live or kind == "readyz"]
 
     def add_prefix(self, first: str, handler: Handler) -> None:
         """For everything whose first path segment is `first`."""
@@ -132,26 +134,27 @@ class Endpoints:
             check = next((c for c in checks if c.name == name), None)
             if check is None:
                 return None
-            reason = check.check()
-            return text_reply("ok") if not reason else text_reply(f"internal server error: {reason}\n", 500)
+            return text_reply("ok") if not check.fault else text_reply(f"internal server error: {check.fault}\n", 500)
         excluded = set(info.query_lists.get("exclude", ()))
-        lines, failed = [], []
+        lines: list[str] = []
+        failed: list[HealthCheck] = []
         for check in checks:
             if check.name in excluded:
                 lines.append(f"[+]{check.name} excluded: ok\n")
-            elif check.check():
-                failed.append(check.name)
+            elif check.fault:
+                failed.append(check)
                 lines.append(f"[-]{check.name} failed: reason withheld\n")
             else:
                 lines.append(f"[+]{check.name} ok\n")
-        unknown = excluded - {c.name for c in checks}
+        unknown = sorted(excluded - {c.name for c in checks})
         if unknown:
-            lines.append("warn: some health checks cannot be excluded: no matches for ")
-            lines.append(",".join(f'"{name}"' for name in sorted(unknown)) + "\n")
+            quoted = ",".join(quote(name) for name in unknown)
+            lines.append(f"warn: some health checks cannot be excluded: no matches for {quoted}\n")
         if failed:
-            return text_reply("".join(lines) + f"{kind} check failed\n", 500)
-        if flag(info.query, "verbose"):
-            return text_reply("".join(lines) + f"{kind} check passed\n")
+            log.debug("health check failed", kind=kind, checks={c.name: c.fault for c in failed})
+            return text_reply(f"{''.join(lines)}{kind} check failed\n", 500)
+        if "verbose" in info.query:
+            return text_reply(f"{''.join(lines)}{kind} check passed\n")
         return text_reply("ok")
 
 

@@ -13,6 +13,7 @@ import itertools
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -29,7 +30,10 @@ from pybernetes.apiserver import options as parse
 from pybernetes.apiserver import patching, paths
 from pybernetes.apiserver.audit.requests import HTTPAudit
 from pybernetes.apiserver.audit.trail import Record
+from pybernetes.apiserver.deadlines import Deadlines, parse_timeout, too_late
 from pybernetes.apiserver.entries import Entry
+from pybernetes.apiserver.flowcontrol.control import Flow, FlowControl, Overloaded
+from pybernetes.apiserver.flowcontrol.seats import Waiter
 from pybernetes.apiserver.interfaces import Authenticator, ConnectHandler, HandlerKey, RequestInfo
 from pybernetes.apiserver.metrics import Metrics, RequestLabels
 from pybernetes.apiserver.negotiation import Media, accepts_gzip, negotiate
@@ -53,12 +57,13 @@ from pybernetes.client.interface import APPLY_PATCH, JSON_PATCH
 from pybernetes.lib.clock import Clock
 from pybernetes.store.interface import StoreError
 
-INFLIGHT_MAX = 1000
-"""Requests served at once, watches and connections aside; more are answered 429."""
+REQUEST_SECONDS_MAX = 60.0
+"""How long a request may take, its body's arrival included; watches and connections aside."""
 
-BODY_SECONDS_MAX = 60.0
-"""How long a request's body may take to arrive."""
-
+_SHUTDOWN_RETRY_SECONDS = "5"
+_SHUTDOWN_TEXT = "The apiserver is shutting down, please try again later.\n"
+_HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
+_READING = frozenset(("get", "list", "watch", "proxy"))
 _TARGETS_KEPT = 8192
 _TARGET_LENGTH_MAX = 512
 _NO_QUERY: Mapping[str, str] = {}
@@ -91,6 +96,8 @@ class HTTPHandler:
         metrics: Metrics,
         clock: Clock,
         *,
+        flow_control: FlowControl,
+        request_seconds: float = REQUEST_SECONDS_MAX,
         anonymous: bool | frozenset[str] = True,
         audit: HTTPAudit | None = None,
     ) -> None:
@@ -107,25 +114,44 @@ class HTTPHandler:
         self._generation = -1
         self._audit_prefix = str(uuid.uuid4())[:24]
         self._audit_serial = itertools.count()
-        self._inflight = 0
-        metrics.inflight.labels("all").set_function(lambda: self._inflight)
+        self._flow = flow_control
+        self._deadlines: Deadlines[_State] = Deadlines(request_seconds)
+        self._refusing = False
+        metrics.add_inflight(self._inflight_by_kind)
 
     @property
     def inflight(self) -> int:
-        return self._inflight
+        """Requests being served, watches and connections aside."""
+        return len(self._deadlines)
+
+    def _inflight_by_kind(self) -> dict[str, int]:
+        kinds = [s.info is not None and s.info.verb not in _READING for s in self._deadlines.running()]
+        return {"mutating": sum(kinds), "readOnly": len(kinds) - sum(kinds)}
+
+    def refuse(self) -> None:
+        """From now on new requests are told that the server is shutting down."""
+        self._refusing = True
+
+    def close(self) -> None:
+        self._deadlines.close()
 
     # ---- the walk
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request, Request)
         started = time.perf_counter()
-        self._inflight += 1
-        state = _State(
-            request, request.headers.get("Audit-Id") or f"{self._audit_prefix}{next(self._audit_serial):012x}"
-        )
+        audit_id = request.headers.get("Audit-Id") or f"{self._audit_prefix}{next(self._audit_serial):012x}"
+        state = _State(request, audit_id, self._deadlines.seconds)
         response: web.StreamResponse
+        task = asyncio.current_task()
+        assert task is not None
+        self._deadlines.enter(state, task, asyncio.get_running_loop().time())
         try:
             response = await self._serve(request, state)
+        except Overloaded as error:
+            response = text_reply(error.message + "\n", error.code)
+            response.add_header("Retry-After", str(error.retry_after_seconds))
+            self._metrics.terminated(state.labels(), error.code)
         except errors.ApiError as error:
             response = error_reply(error, state.media_for_errors())
         except web.HTTPRequestEntityTooLarge:
@@ -139,9 +165,16 @@ class HTTPHandler:
                 state.audit.closed_early()
             raise
         except asyncio.CancelledError:
-            if state.audit is not None:
-                state.audit.closed_early()
-            raise
+            if not state.late:
+                if state.audit is not None:
+                    state.audit.closed_early()
+                raise
+            task.uncancel()
+            mutating = state.info is not None and state.info.verb not in _READING
+            response = error_reply(too_late(mutating=mutating), state.media_for_errors())
+            self._metrics.terminated(state.labels(), response.status)
+            if not request.content.is_eof():
+                response.force_close()
         except Exception as failure:
             if state.audit is not None:
                 state.audit.panicked(f"{type(failure).__name__}: {failure}")
@@ -153,10 +186,10 @@ class HTTPHandler:
                 )
             )
         finally:
+            self._deadlines.leave(state)
+            state.release()
             if state.long_running:
-                self._metrics.long_running.dec()
-            else:
-                self._inflight -= 1
+                self._metrics.long_running(state.labels(), -1)
         if self._audit is not None:
             if state.audit is not None:
                 self._audit.completed(state.audit, request, response)
@@ -164,6 +197,10 @@ class HTTPHandler:
                 self._audit.refused(request, state.audit_id, response.status)
         if isinstance(response, Reply):
             response.audit_id = state.audit_id.encode()
+            if state.flow is not None:
+                response.flow_headers = state.flow.schema.headers
+            if self._refusing:
+                response.force_close()
             if state.info is not None and state.info.warnings:
                 add_warnings(response, state.info.warnings)
             if len(response.body) > GZIP_FROM_BYTES and accepts_gzip(request.headers.get("Accept-Encoding", "")):
@@ -206,13 +243,23 @@ class HTTPHandler:
                 if state.audit is not None:
                     state.audit.impersonated = info.user
                 break
+        if query_text and query.get("timeout") and not _may_last(target, query):
+            state.limit_seconds = min(parse_timeout(query["timeout"]) or state.limit_seconds, state.limit_seconds)
+            self._deadlines.shorten(state, state.limit_seconds)
+        if self._refusing and not path.startswith(_HEALTH_PATHS):
+            return _shutting_down()
         if target.resource is None:
             return await self._serve_path(info, request, state, target)
         if target.subresource in _CONNECTIONS:
             return await self._connect(info, request, state)
         info.verb = verb = self._verb(info, method, target)
-        if self._inflight > INFLIGHT_MAX and verb != "watch":
-            raise errors.TooManyRequests("Too many requests, please try again later.", details={"retryAfterSeconds": 1})
+        flow = state.flow = self._flow.classify(info)
+        width = 1 if verb != "list" and verb != "watch" else self._flow.width(flow, info)
+        if flow.level.try_take(width):
+            state.seats = width
+        else:
+            await self._queue(state, flow, width)
+        flow.schema.dispatched += 1
         selector = query.get("fieldSelector", "") if query and not info.name else ""
         self._operations.authorize(
             info, field_selector=selector if selector or verb in ("list", "watch", "deletecollection") else None
@@ -228,7 +275,8 @@ class HTTPHandler:
                 return Reply(body, content_type=content_type)
             case "watch":
                 self._long_running(state)
-                return await self._streams.serve(info, request, media, {"Audit-Id": state.audit_id})
+                names = {"Audit-Id": state.audit_id, **flow.schema.header_names()}
+                return await self._streams.serve(info, request, media, names, state.release)
             case "delete":
                 return await self._delete(info, request, media)
             case "deletecollection":
@@ -281,6 +329,12 @@ class HTTPHandler:
         if target.known_version:
             # As a resource nobody serves: whoever may not ask for it learns no more than that.
             raise not_served()
+        flow = state.flow = self._flow.classify(info)
+        if flow.level.try_take(1):
+            state.seats = 1
+        else:
+            await self._queue(state, flow, 1)
+        flow.schema.dispatched += 1
         self._operations.authorize(info)
         response: web.StreamResponse | None = await self._non_resource(info, request)
         return response if response is not None else text_reply("404 page not found\n", 404)
@@ -304,11 +358,23 @@ class HTTPHandler:
         self._long_running(state)
         return await handler(info, request)
 
+    async def _queue(self, state: _State, flow: Flow, width: int) -> None:
+        """Waits for the request's seats; a client that goes away gives its place up. Raises `Overloaded`."""
+        connection = state.request.connection
+        task = asyncio.current_task()
+        assert task is not None
+        connection.disconnected = partial(_drop, task)
+        try:
+            state.waiter = await self._flow.wait(flow, width, state.limit_seconds)
+        finally:
+            connection.disconnected = None
+        state.seats = width
+
     def _long_running(self, state: _State) -> None:
-        """A watch or a connection takes none of the places of ordinary requests."""
+        """A watch or a connection may last."""
         state.long_running = True
-        self._inflight -= 1
-        self._metrics.long_running.inc()
+        self._deadlines.leave(state)
+        self._metrics.long_running(state.labels(), 1)
 
     # ---- answers
 
@@ -394,15 +460,8 @@ class HTTPHandler:
 
 
 async def _read(request: Request) -> bytes:
-    """The whole body. Raises `GatewayTimeout` for a client that takes its time."""
-    if request.content.is_eof():
-        # It came with the head, as small bodies do: there is nothing to wait for.
-        return await request.read()
-    try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            return await request.read()
-    except TimeoutError:
-        raise errors.GatewayTimeout("the request's body did not arrive in time") from None
+    """The whole body. How long a client may take for it is the request's deadline."""
+    return await request.read()
 
 
 async def _parse(request: Request, api_version: str, kind: str, *, find_duplicates: bool = False) -> text.Body:
@@ -422,15 +481,29 @@ async def _parse(request: Request, api_version: str, kind: str, *, find_duplicat
 class _State:
     """What the walk has found out so far, for errors and metrics."""
 
-    __slots__ = ("audit", "audit_id", "info", "long_running", "media", "request")
+    __slots__ = (
+        "audit", "audit_id", "flow", "info", "late", "limit_seconds", "long_running", "media", "request", "seats",
+        "waiter",
+    )  # fmt: skip
 
-    def __init__(self, request: Request, audit_id: str) -> None:
+    def __init__(self, request: Request, audit_id: str, limit_seconds: float) -> None:
         self.request = request
         self.info: RequestInfo | None = None
         self.media: Media | None = None
         self.long_running = False
+        self.late = False
+        self.limit_seconds = limit_seconds
+        self.flow: Flow | None = None
+        self.seats = 0
+        self.waiter: Waiter | None = None
         self.audit_id = audit_id
         self.audit: Record | None = None
+
+    def release(self) -> None:
+        """Gives the request's seats back, where it has some."""
+        if self.seats and self.flow is not None:
+            width, self.seats = self.seats, 0
+            self.flow.level.release(width, self.waiter)
 
     def media_for_errors(self) -> Media:
         """An error is never transformed to a Table."""
@@ -444,10 +517,11 @@ class _State:
     def labels(self) -> RequestLabels:
         info = self.info
         if info is None or info.resource is None:
-            return ((info.verb if info is not None else self.request.method).upper(), "", "", "", "", "")
+            return ((info.verb if info is not None else self.request.method).upper(), "", "", "", "", "", "")
         resource = info.resource
         scope = "resource" if info.name else "namespace" if info.namespace else "cluster"
-        return (info.verb.upper(), resource.group, resource.version, resource.plural, info.subresource, scope)
+        dry_run = "All" if info.dry_run else ""
+        return (info.verb.upper(), dry_run, resource.group, resource.version, resource.plural, info.subresource, scope)
 
 
 def parse_query(query: str) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -456,6 +530,22 @@ def parse_query(query: str) -> tuple[dict[str, str], dict[str, list[str]]]:
     for key, value in parse_qsl(query, keep_blank_values=True):
         lists.setdefault(key, []).append(value)
     return {k: v[0] for k, v in lists.items()}, lists
+
+
+def _drop(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+
+
+def _may_last(target: Target, query: Mapping[str, str]) -> bool:
+    """Whether a request has no deadline: a watch or a connection."""
+    return target.subresource in _CONNECTIONS or target.watch or parse.flag(query, "watch")
+
+
+def _shutting_down() -> Reply:
+    reply = text_reply(_SHUTDOWN_TEXT, 429)
+    reply.add_header("Retry-After", _SHUTDOWN_RETRY_SECONDS)
+    reply.force_close()
+    return reply
 
 
 def not_served() -> errors.NotFound:

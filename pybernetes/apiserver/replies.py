@@ -75,6 +75,8 @@ class Reply(web.StreamResponse):
         self._cacheable = cacheable
         self.extra = headers
         self.audit_id = b""
+        self.flow_headers = b""
+        """Of flow control, ready to send."""
 
     @property
     def status(self) -> int:
@@ -95,9 +97,10 @@ class Reply(web.StreamResponse):
             raise ConnectionResetError("the client is gone")
         body = self.body
         code = self.code
-        head = b"%bAudit-Id: %b\r\n%bContent-Type: %b\r\n%b" % (
+        head = b"%bAudit-Id: %b\r\n%b%bContent-Type: %b\r\n%b" % (
             _STATUS_LINES[code],
             self.audit_id,
+            self.flow_headers,
             b"" if self._cacheable else _NO_CACHE,
             self._content_type_bytes,
             _date.line(),

@@ -19,6 +19,8 @@ BODY_BYTES_MAX = 3 * 1024 * 1024
 
 _KEEPALIVE_SECONDS = 180.0
 _LINGERING_SECONDS = 2.0
+HEAD_SECONDS_MAX = 32.0
+"""How long a new connection may take for its first request's head, as upstream's ReadHeaderTimeout."""
 _LINE_BYTES_MAX = 64 * 1024
 """Of the request line and of a header: long selectors and tokens fit."""
 
@@ -35,7 +37,10 @@ class Connection(RequestHandler):
     disconnected: Callable[[], None] | None = None
     """Called when the connection is lost. The request that is being served sets it."""
 
+    _head_timer: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._head_timer = asyncio.get_running_loop().call_later(HEAD_SECONDS_MAX, transport.close)
         connection = transport.get_extra_info("ssl_object")
         if connection is not None:
             der = connection.getpeercert(True)
@@ -45,8 +50,15 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
+        self.head_arrived()
         if self.disconnected is not None:
             self.disconnected()
+
+    def head_arrived(self) -> None:
+        """The first request has come; from now on the connection may be idle as long as keep-alive allows."""
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
 
 class Request(web.BaseRequest):
@@ -79,6 +91,8 @@ class HTTPServer(web.Server):
         super().__init__(handler, request_factory=self._make)
 
     def _make(self, message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]) -> Request:
+        if protocol._head_timer is not None:
+            protocol.head_arrived()
         return Request(message, payload, protocol, writer, task, self._loop, client_max_size=BODY_BYTES_MAX)
 
     def __call__(self) -> RequestHandler:

@@ -20,6 +20,7 @@ import structlog
 
 from pybernetes.api.kinds.registry import strategy_for
 from pybernetes.api.meta import Object
+from pybernetes.api.resources import Resource
 from pybernetes.api.schema import nodes
 from pybernetes.api.user import User
 from pybernetes.apiserver.audit.client import AuditedClient
@@ -31,7 +32,8 @@ from pybernetes.apiserver.components import Components
 from pybernetes.apiserver.deletion import Deleter
 from pybernetes.apiserver.documents import Documents
 from pybernetes.apiserver.endpoints import Endpoints, HealthCheck
-from pybernetes.apiserver.http import HTTPHandler
+from pybernetes.apiserver.flowcontrol.control import SEATS, FlowControl
+from pybernetes.apiserver.http import REQUEST_SECONDS_MAX, HTTPHandler
 from pybernetes.apiserver.inprocess import InProcessClient
 from pybernetes.apiserver.interfaces import (
     AdmissionPlugin,
@@ -99,6 +101,13 @@ class APIServerConfig:
     """``host:port`` as discovery tells it to clients."""
     drain_seconds: float = 10.0
     """How long requests in flight may go on when the server stops."""
+    shutdown_delay_seconds: float = 0.0
+    """How long the server goes on as before when it is to stop, while ``/readyz`` says so already: for whoever
+    balances load over several servers to notice."""
+    request_seconds: float = REQUEST_SECONDS_MAX
+    """How long a request may take, watches and connections aside."""
+    seats: int = SEATS
+    """Requests that flow control lets be served at once."""
     compaction_seconds: float = 300.0
     """History that is at least this old is compacted away, as often; 0 for never."""
     tune_garbage_collection: bool = True
@@ -138,10 +147,15 @@ class APIServer:
         self._compactor = Compactor(store, config.clock, config.compaction_seconds)
         self._web: HTTPServer | None = None
         self._listeners: list[asyncio.Server] = []
+        self._handler: HTTPHandler | None = None
         self._stopping = False
-        self._pending_hooks: set[str] = set()
         self.components = Components(self._store_fault)
+        self._closed = False
+        self._hooks: dict[str, bool] = {}
+        """Post-start hooks, and whether each is done."""
+        self.flow_control = FlowControl(self.reader, self._sizes, seats=config.seats)
         self.metrics.add_objects(lambda: {k.storage_id: len(k) for k in self.cacher.kinds()})
+        self.metrics.add_flow_control(self.flow_control)
 
     # ---- lifecycle
 
@@ -165,12 +179,13 @@ class APIServer:
             self.components,
         )
         endpoints = Endpoints(
-            self.metrics, self._checks(), openid_configuration=security.openid_configuration, jwks=security.jwks
+            self.metrics, self._checks, openid_configuration=security.openid_configuration, jwks=security.jwks
         )
         Documents(self.kinds, config.server_address).install(endpoints)
         if config.logs_directory is not None:
             LogFiles(config.logs_directory).install(endpoints)
-        handler = HTTPHandler(
+        self.flow_control.start()
+        handler = self._handler = HTTPHandler(
             operations,
             security.authenticator,
             security.connect_handlers,
@@ -178,6 +193,8 @@ class APIServer:
             WatchStreams(operations, self.cacher, self.metrics, config.clock),
             self.metrics,
             config.clock,
+            flow_control=self.flow_control,
+            request_seconds=config.request_seconds,
             anonymous=security.anonymous,
             audit=HTTPAudit(config.audit) if config.audit is not None else None,
         )
@@ -196,6 +213,11 @@ class APIServer:
             return
         self._stopping = True
         log.info("API server stopping")
+        if self._config.shutdown_delay_seconds and self._handler is not None:
+            await self._config.clock.sleep(self._config.shutdown_delay_seconds)
+        self._closed = True
+        if self._handler is not None:
+            self._handler.refuse()
         await self._compactor.stop()
         for listener in self._listeners:
             listener.close()
@@ -203,6 +225,9 @@ class APIServer:
         if self._web is not None:
             self._web.pre_shutdown()
             await self._web.shutdown(self._config.drain_seconds)
+        if self._handler is not None:
+            self._handler.close()
+        self.flow_control.stop()
         for listener in self._listeners:
             await listener.wait_closed()
         for sock in self._config.sockets:
@@ -220,7 +245,7 @@ class APIServer:
 
     def client_for(self, user: User) -> Client:
         """A client without HTTP that acts as `user`. It works while the server runs."""
-        client = InProcessClient(self._running_operations, self.cacher, user, lambda: self._stopping)
+        client = InProcessClient(self._running_operations, self.cacher, user, lambda: self._closed)
         return client if self._config.audit is None else AuditedClient(client, user, self._config.audit)
 
     def _running_operations(self) -> Operations:
@@ -230,23 +255,34 @@ class APIServer:
     # ---- health
 
     def start_hook(self, name: str) -> Callable[[], None]:
-        """Makes readiness wait for ``poststarthook/NAME`` until the returned function is called."""
-        self._pending_hooks.add(name)
-        return lambda: self._pending_hooks.discard(name)
+        """Makes health wait for ``poststarthook/NAME`` until the returned function is called."""
+        self._hooks[name] = False
+
+        def done() -> None:
+            self._hooks[name] = True
+
+        return done
 
     def _store_fault(self) -> str:
         return "" if self.cacher.following else "the store's watch is broken"
 
     def _checks(self) -> list[HealthCheck]:
-        return [
-            HealthCheck("ping", lambda: ""),
-            HealthCheck("log", lambda: ""),
-            HealthCheck("etcd", self._store_fault),
-            HealthCheck("informer-sync", lambda: "" if self.cacher.following else "not synced", live=False),
-            HealthCheck(
-                "poststarthook",
-                lambda: f"not finished: {', '.join(sorted(self._pending_hooks))}" if self._pending_hooks else "",
-                live=False,
-            ),
-            HealthCheck("shutdown", lambda: "process is shutting down" if self._stopping else "", live=False),
+        store = self._store_fault()
+        checks = [
+            HealthCheck("ping"),
+            HealthCheck("log"),
+            HealthCheck("etcd", store),
+            HealthCheck("etcd-readiness", store, live=False),
+            HealthCheck("informer-sync", "" if not store else "not synced", live=False),
         ]
+        checks += [HealthCheck(f"poststarthook/{n}", "" if done else "not finished") for n, done in self._hooks.items()]
+        checks.append(
+            HealthCheck("shutdown", "process is shutting down" if self._stopping else "", live=False),
+        )
+        return checks
+
+    # ---- for flow control
+
+    def _sizes(self, resource: Resource) -> tuple[int, int]:
+        cache = self.cacher.kind(resource)
+        return len(cache), cache.average_bytes()

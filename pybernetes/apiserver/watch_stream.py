@@ -93,7 +93,7 @@ class WatchStreams:
             await stream.start(request, watcher.end)
             await self._pump(resource, renderer, watcher, stream, initial_end, bookmarks=options.allow_watch_bookmarks)
             if watcher.dropped:
-                self._metrics.terminated_watchers.inc()
+                self._metrics.dropped_watcher(resource)
             elif not (request.transport is None or request.transport.is_closing()):
                 if options.allow_watch_bookmarks:
                     await stream.write([self._bookmark(resource, renderer, self._cacher.revision)])
@@ -144,7 +144,7 @@ class WatchStreams:
     async def _write(
         self, stream: _Stream, resource: Resource, renderer: WatchRenderer | None, frames: list[Frame]
     ) -> None:
-        self._metrics.watch_events.inc(len(frames))
+        self._metrics.sent_events(resource, len(frames))
         lines: list[bytes] = []
         size = 0
         for frame in frames:

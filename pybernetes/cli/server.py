@@ -25,8 +25,15 @@ import structlog
 from pybernetes.api.resources import NODES, SERVICES
 from pybernetes.api.user import AUTHENTICATED, User
 from pybernetes.apiserver.audit.trail import AuditTrail
-from pybernetes.apiserver.bootstrap import APISERVER_USER, BootstrapConfig, KubernetesService, bootstrap
+from pybernetes.apiserver.bootstrap import (
+    APISERVER_USER,
+    START_HOOKS,
+    BootstrapConfig,
+    KubernetesService,
+    bootstrap,
+)
 from pybernetes.apiserver.encryption.store import EncryptedStore
+from pybernetes.apiserver.flowcontrol.keeper import PolicyKeeper
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.apiserver.security import Security, SecurityConfig, build_security
 from pybernetes.apiserver.server import APIServer, APIServerConfig
@@ -171,11 +178,12 @@ async def serve(options: ServerOptions) -> None:
             store,
             lambda reader, client_for: _security(options.security, pki, namespace, reader, client_for),
         )
-        bootstrapped = api.start_hook("bootstrap")
+        bootstrapped = [api.start_hook(name) for name in START_HOOKS]
         stack.push_async_callback(api.stop)
         await api.start()
         await bootstrap(api.client_for(APISERVER_USER), config)
-        bootstrapped()
+        for done in bootstrapped:
+            done()
         await _work(options, namespace, config, pki, api)
 
 
@@ -204,6 +212,7 @@ async def _work(
             start("controllers", _working(api, "controller-manager", controllers.run))
             start("scheduler", _working(api, "scheduler", Scheduler(api.client_for(SCHEDULER_USER)).run))
             start("kubernetes-service", KubernetesService(client, api.reader, config, SystemClock()).run)
+            start("flow-control", PolicyKeeper(client, api.reader, SystemClock()).run)
             if namespace is not None:
                 start("routes", NodeRoutes(informers.for_(NODES), namespace=namespace).run)
                 if options.publish_node_ports:

@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 import yaml
 
-from pybernetes.apiserver import http as http_module
 from pybernetes.apiserver import registry as registry_module
 from pybernetes.apiserver.pki import ClusterPKI, client_context
 from tests.integration.apiserver.conftest import Server
@@ -121,28 +120,54 @@ async def test_the_deprecated_watch_path(server: Server) -> None:
 
 
 async def test_health(server: Server) -> None:
-    for path in ("/healthz", "/livez", "/readyz", "/readyz/ping"):
-        assert (await server.get(path)).body == b"ok"
-    verbose = (await server.get("/readyz", verbose="")).body.decode()
-    assert "[+]ping ok\n" in verbose and verbose.endswith("readyz check passed\n")
+    for path in ("/healthz", "/livez", "/readyz", "/readyz/ping", "/readyz/", "/livez/etcd"):
+        answer = await server.get(path)
+        assert answer.status == 200 and answer.body == b"ok", path
+    common = "[+]ping ok\n[+]log ok\n[+]etcd ok\n"
+    ready = "[+]etcd-readiness ok\n[+]informer-sync ok\n[+]shutdown ok\n"
+    for kind, lines in (("livez", common), ("healthz", common), ("readyz", common + ready)):
+        for query in ("verbose", "verbose=", "verbose=true"):
+            assert (await server.get(f"/{kind}?{query}")).body.decode() == f"{lines}{kind} check passed\n"
+    head = await server.request("HEAD", "/readyz")
+    assert head.status == 200 and head.headers["X-Content-Type-Options"] == "nosniff"
     done = server.api.start_hook("late")
-    failed = await server.get("/readyz")
-    assert failed.status == 500 and b"[-]poststarthook failed: reason withheld\n" in failed.body
-    assert (await server.get("/livez")).status == 200
-    assert (await server.get("/readyz", exclude="poststarthook")).status == 200
+    for kind in ("livez", "readyz", "healthz"):
+        failed = await server.get(f"/{kind}")
+        assert failed.status == 500 and failed.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert "[-]poststarthook/late failed: reason withheld\n" in failed.body.decode()
+        assert failed.body.decode().endswith(f"\n{kind} check failed\n")
+    one = await server.get("/livez/poststarthook/late")
+    assert one.status == 500 and one.body == b"internal server error: not finished\n"
+    excluded = await server.get("/livez?verbose&exclude=poststarthook/late&exclude=x&exclude=a")
+    assert excluded.body.decode() == (
+        f"{common}[+]poststarthook/late excluded: ok\n"
+        'warn: some health checks cannot be excluded: no matches for "a","x"\nlivez check passed\n'
+    )
     done()
     assert (await server.get("/readyz")).status == 200
+    assert (await server.get("/livez/poststarthook/late")).body == b"ok"
 
 
 async def test_metrics(server: Server) -> None:
     await server.get(MAPS)
+    await server.post(MAPS, config_map("dry"), dryRun="All")
     text = (await server.get("/metrics")).body.decode()
-    assert (
-        'apiserver_request_total{code="200",group="",resource="configmaps",scope="namespace",subresource="",'
-        'verb="LIST",version="v1"}' in text
-    )
-    assert "apiserver_request_duration_seconds_bucket" in text
-    assert 'apiserver_storage_objects{resource="core/configmaps"}' in text
+    for labels in (
+        'code="200",component="apiserver",dry_run="",group="",resource="configmaps",scope="namespace",'
+        'subresource="",verb="LIST",version="v1"',
+        'code="201",component="apiserver",dry_run="All",group="",resource="configmaps",scope="resource",'
+        'subresource="",verb="POST",version="v1"',
+    ):
+        assert f"apiserver_request_total{{{labels}}} 1.0" in text
+    for name in (
+        "apiserver_request_duration_seconds_bucket",
+        'apiserver_storage_objects{resource="core/configmaps"}',
+        'apiserver_current_inflight_requests{request_kind="readOnly"} 1.0',
+        'apiserver_flowcontrol_nominal_limit_seats{priority_level="workload-low"} 245.0',
+        'apiserver_flowcontrol_dispatched_requests_total{flow_schema="exempt",priority_level="exempt"}',
+        "process_resident_memory_bytes",
+    ):
+        assert name in text, name
 
 
 async def test_discovery(server: Server) -> None:
@@ -264,19 +289,6 @@ async def test_an_unexpected_error_gives_nothing_away(server: Server, monkeypatc
     assert answer.headers["Audit-Id"] in answer.json["message"]
     text = answer.body.decode()
     assert "swordfish" not in text and "Traceback" not in text and "RuntimeError" not in text
-
-
-async def test_a_body_that_does_not_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_module, "BODY_SECONDS_MAX", 0.05)
-    port = int(server.url.rsplit(":", 1)[1])
-    context = client_context(server.pki.ca_path, *server.pki.paths("admin"))
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-    head = f"POST {MAPS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
-    writer.write(head.encode() + b"{")
-    async with asyncio.timeout(10):
-        answer = await reader.readuntil(b"\r\n\r\n")
-    writer.close()
-    assert answer.startswith(b"HTTP/1.1 504")
 
 
 async def test_every_answer_has_an_audit_id(server: Server) -> None:

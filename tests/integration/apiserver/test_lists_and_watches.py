@@ -326,7 +326,7 @@ async def test_a_slow_watcher_is_cut_off_and_hurts_nobody(server: Server, monkey
                 await healthy.take(1)
     writer.close()
     exposed = (await server.get("/metrics")).body.decode()
-    assert "apiserver_terminated_watchers_total 1.0" in exposed
+    assert 'apiserver_terminated_watchers_total{group="",resource="configmaps"} 1.0' in exposed
 
 
 async def test_stopping_ends_watches_in_order(server: Server) -> None:

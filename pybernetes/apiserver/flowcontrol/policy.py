@@ -11,7 +11,11 @@ from pybernetes.api.meta import Object
 from pybernetes.api.user import AUTHENTICATED, NODES_GROUP, SERVICE_ACCOUNTS, SYSTEM_MASTERS, UNAUTHENTICATED
 
 _API_VERSION = "flowcontrol.apiserver.k8s.io/v1"
-_ANNOTATIONS = {"apf.kubernetes.io/autoupdate-spec": "true"}
+AUTOUPDATE = "apf.kubernetes.io/autoupdate-spec"
+_ANNOTATIONS = {AUTOUPDATE: "true"}
+
+MANDATORY = frozenset(("exempt", "catch-all"))
+"""The levels and schemas that rule even where they are not stored."""
 
 # name: (shares, lendable percent, (queues, hand size, queue length))
 _QUEUED: dict[str, tuple[int, int, tuple[int, int, int]]] = {
