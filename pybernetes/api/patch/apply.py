@@ -127,7 +127,7 @@ def _merged(
     if known is not None and (known.manager == who or convert(known.manager.api_version) is not None):
         merged = _prune(merged, state, set(fields.paths(known.fields)), scope.node)
     merged = _without_null_members(merged)
-    return merged, compare(base, merged, scope.node)
+    return merged, compare(base, merged, scope.node, scope.reset_fields)
 
 
 def apply(
@@ -160,7 +160,7 @@ def apply(
             f"failed to create typed live object ({namespace_of(base)}/{name_of(base)}; {scope.api_version}): {e}"
         ) from e
 
-    changed = scope.changes((*comparison.modified, *comparison.added))
+    changed = scope.changes(comparison.modified + comparison.added)
     found = [] if force else _conflicts(state, changed, who)
     if found and manager == _KUBECTL and live is not None:
         allowed = _allowed_by_last_applied(live, scope)

@@ -84,21 +84,26 @@ def _walk(old: Any, new: Any, node: Node, declared: Field | None, path: FieldPat
 def _walk_members(old: Any, new: Any, node: Node, path: FieldPath, out: Comparison) -> None:
     before = old if type(old) is dict else {}
     after = new if type(new) is dict else {}
-    keys = dict.fromkeys(before)
-    keys.update(dict.fromkeys(after))
-    if old is _ABSENT or new is _ABSENT:
-        # A struct inside one that comes or goes does so too, though nobody wrote it down.
-        keys.update(dict.fromkeys(structs_of(node)))
-    for key in keys:
-        a, b = before.get(key, _ABSENT), after.get(key, _ABSENT)
-        if (a is b or a == b) and (a is not _ABSENT or (old is _ABSENT) == (new is _ABSENT)):
+    for key, b in after.items():
+        a = before.get(key, _ABSENT)
+        if a is b or a == b:
             continue
         child, declared = member(node, key)
         if a is _ABSENT and old is not _ABSENT:
             a = _virtual(declared)
-        if b is _ABSENT and new is not _ABSENT:
-            b = _virtual(declared)
         _walk(a, b, child, declared, (*path, "f:" + key), out)
+    for key, a in before.items():
+        if key not in after:
+            child, declared = member(node, key)
+            _walk(a, _virtual(declared) if new is not _ABSENT else new, child, declared, (*path, "f:" + key), out)
+    if old is _ABSENT or new is _ABSENT:
+        # A struct inside one that comes or goes does so too, though nobody wrote it down.
+        for key in structs_of(node):
+            if key not in before and key not in after:
+                child, declared = member(node, key)
+                here = _virtual(declared)
+                a, b = (old, here) if old is _ABSENT else (here, new)
+                _walk(a, b, child, declared, (*path, "f:" + key), out)
 
 
 def _walk_items(old: Any, new: Any, node: ListNode, path: FieldPath, out: Comparison) -> None:
@@ -154,23 +159,27 @@ def _walk_duplicates(
             out.modified.append(below)
 
 
-def compare(old: dict[str, Any], new: dict[str, Any], node: ObjectNode) -> Comparison:
-    """The fields by which the object `new` differs from `old`, but for those that are nobody's: apiVersion, kind, and
-    the metadata that names the object or that the server sets. Raises `TypedError` for list items without their keys.
+def compare(
+    old: dict[str, Any], new: dict[str, Any], node: ObjectNode, skip: frozenset[str] = frozenset()
+) -> Comparison:
+    """The fields by which the object `new` differs from `old`, but for those below the top-level ones of `skip` and
+    for what is nobody's: apiVersion, kind, the metadata that names the object or that the server sets.
+
+    Raises `TypedError` for list items without their keys.
     """
     out = Comparison()
     fields = node.fields
     keys = dict.fromkeys(old)
     keys.update(dict.fromkeys(new))
     for key in keys:
-        if key in _TYPE_META:
+        if key in _TYPE_META or key in skip:
             continue
         a, b = old.get(key, _ABSENT), new.get(key, _ABSENT)
-        if a is b or a == b:
-            continue
         if key == "metadata":
             a = {k: v for k, v in a.items() if k not in UNMANAGED_METADATA} if a else {}
             b = {k: v for k, v in b.items() if k not in UNMANAGED_METADATA} if b else {}
+        if a is b or a == b:
+            continue
         child, declared = member(node, key)
         _walk(
             _virtual(fields.get(key)) if a is _ABSENT else a,

@@ -17,18 +17,21 @@ def _without_nulls(value: Any) -> Any:
     return clone(value)
 
 
-def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
+def _merge(live: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    target = dict(live)
     for key, value in patch.items():
         if value is None:
             target.pop(key, None)
         elif isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
+            target[key] = _merge(target[key], value)
         else:
             target[key] = _without_nulls(value)
+    return target
 
 
 def apply(obj: Object, patch: Any) -> Object:
-    """The object with the patch merged in. Raises `BadRequest` for a patch that is no object."""
+    """The object with the patch merged in, a new one that shares what stays. Raises `BadRequest` for a patch that is
+    no object."""
     if patch is None:
         patch = {}
     if not isinstance(patch, dict):
@@ -36,6 +39,4 @@ def apply(obj: Object, patch: Any) -> Object:
             f"error decoding patch: json: cannot unmarshal {_GO_KINDS[type(patch)]} "
             "into Go value of type map[string]interface {}"
         )
-    result: Object = clone(obj)
-    _merge(result, patch)
-    return result
+    return _merge(obj, patch)

@@ -5,11 +5,10 @@ Source: the ``GetResetFields`` and ``GetResetFieldsFilter`` of upstream's strate
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pybernetes.api.patch.fields import FieldPath, FieldSet, without_below
+from pybernetes.api.patch.fields import FieldPath
 from pybernetes.api.patch.typed import UNMANAGED_METADATA
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema.nodes import ObjectNode, type_of
@@ -42,7 +41,7 @@ _ONLY: dict[tuple[str, str], tuple[FieldPath, ...]] = {
 }
 """Where a subresource writes some fields alone; ``*`` is any element."""
 
-_NOBODYS: frozenset[FieldPath] = frozenset(
+NOBODYS: frozenset[FieldPath] = frozenset(
     {
         ("f:apiVersion",),
         ("f:kind",),
@@ -50,6 +49,7 @@ _NOBODYS: frozenset[FieldPath] = frozenset(
         *(("f:metadata", "f:" + name) for name in UNMANAGED_METADATA),
     }
 )
+"""What no manager owns."""
 
 
 def _begins(path: FieldPath, pattern: FieldPath) -> bool:
@@ -68,26 +68,24 @@ class Scope:
     only: tuple[FieldPath, ...] = ()
     """It changes these alone, where there are some."""
     reset_fields: frozenset[str] = frozenset()
-    """The top-level fields of `reset`, by name."""
+    """The top-level fields of `reset`, by name. Who compares objects leaves them out."""
+    reset_below: tuple[FieldPath, ...] = ()
+    """The other members of `reset`."""
 
-    def changes(self, paths: Iterable[FieldPath]) -> list[FieldPath]:
-        """Those of the paths that a write through here changes."""
+    def changes(self, paths: list[FieldPath]) -> list[FieldPath]:
+        """Those of the paths that a write through here changes; none of them lies in `reset_fields`."""
         if self.only:
             return [p for p in paths if any(_begins(p, pattern) for pattern in self.only)]
-        reset = self.reset
-        if not reset:
-            return list(paths)
-        return [p for p in paths if not any(p[: len(r)] == r for r in reset)]
+        if self.reset_below:
+            return [p for p in paths if not self._is_reset(p)]
+        return paths
+
+    def _is_reset(self, path: FieldPath) -> bool:
+        return any(path[0] == r[0] and path[: len(r)] == r for r in self.reset_below)
 
     def owns(self, path: FieldPath) -> bool:
         """Whether a write that sets the field at `path` owns it from then on."""
-        return path not in _NOBODYS and bool(self.changes((path,)))
-
-    def owned(self, fields: FieldSet) -> FieldSet:
-        """What is left of a set of top-level structure without `reset`."""
-        for prefix in self.reset:
-            fields = without_below(fields, prefix)
-        return fields
+        return path not in NOBODYS and path[0][2:] not in self.reset_fields and bool(self.changes([path]))
 
 
 @lru_cache(maxsize=1024)
@@ -110,4 +108,5 @@ def scope_of(resource: Resource, subresource: str = "") -> Scope:
         reset,
         only,
         frozenset(p[0][2:] for p in reset if len(p) == 1),
+        tuple(p for p in reset if len(p) > 1),
     )

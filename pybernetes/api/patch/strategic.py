@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pybernetes.api.errors import BadRequest, Invalid
-from pybernetes.api.meta import Object, clone
+from pybernetes.api.meta import Object
 from pybernetes.api.patch.json_patch import REJECTED
 from pybernetes.api.schema.nodes import ANY, Field, ListNode, MapNode, Node, ObjectNode, UnionNode
 
@@ -107,8 +107,8 @@ def _retain_keys(target: dict[str, Any], patch: dict[str, Any]) -> None:
         del target[key]
 
 
-def _merge_map(target: dict[str, Any], patch: dict[str, Any], node: Node) -> dict[str, Any]:
-    """`target`, which is private, with the patch merged in."""
+def _merge_map(live: dict[str, Any], patch: dict[str, Any], node: Node) -> dict[str, Any]:
+    """`live` with the patch merged in: a new map that shares what stays."""
     directive = patch.get(_PATCH)
     if directive == "replace":
         return _plain(patch)  # type: ignore[no-any-return]
@@ -116,6 +116,7 @@ def _merge_map(target: dict[str, Any], patch: dict[str, Any], node: Node) -> dic
         return {}
     if directive not in (None, "merge"):
         raise BadRequest(f"unknown patch type: {_go(directive)} in map: {_go(patch)}")
+    target = dict(live)
     _retain_keys(target, patch)
     ordered = _orders(target, patch, node)
     for key, value in patch.items():
@@ -272,7 +273,7 @@ def _check_order(changes: list[Any], order: list[Any], merge_key: str) -> None:
 
 
 def apply(obj: Object, patch: Any, node: ObjectNode) -> Object:
-    """The object with the patch merged in by its type's rules.
+    """The object with the patch merged in by its type's rules, a new one that shares what stays.
 
     Raises `BadRequest` for a malformed patch, `Invalid` (422) for lists of lists.
     """
@@ -283,4 +284,4 @@ def apply(obj: Object, patch: Any, node: ObjectNode) -> Object:
             f"json: cannot unmarshal {'array' if isinstance(patch, list) else 'string'} "
             "into Go value of type map[string]interface {}"
         )
-    return _merge_map(clone(obj), patch, node)
+    return _merge_map(obj, patch, node)

@@ -16,10 +16,12 @@ from pybernetes.api.patch import managed
 from pybernetes.api.patch.compare import compare
 from pybernetes.api.patch.created import fields_of
 from pybernetes.api.patch.elements import TypedError
-from pybernetes.api.patch.fields import FieldPath, FieldSet, difference, from_paths, union
+from pybernetes.api.patch.fields import FieldPath, FieldSet, contains, difference, from_paths, union
 from pybernetes.api.patch.managed import Entry, Key, Managed, Manager
-from pybernetes.api.patch.scope import Scope
+from pybernetes.api.patch.scope import NOBODYS, Scope
 from pybernetes.api.schema.nodes import ObjectNode
+
+_NOTHING: Object = {"metadata": {}}
 
 Converter = Callable[[str], "tuple[Object | None, Object, ObjectNode] | None"]
 """From an apiVersion to the old object, the new one and their type in it; None where that version is not served."""
@@ -85,14 +87,25 @@ def update(
 ) -> None:
     """Brings `state` from `old` to `new`. Raises `TypedError`."""
     who = Manager(manager, "Update", scope.api_version, scope.subresource)
-    comparison = compare(old if old is not None else {"metadata": {}}, new, scope.node)
-    changed = scope.changes((*comparison.modified, *comparison.added))
-    take(state, changed, scope.changes(comparison.removed), scope, None, convert)
-    taken = [p for p in changed if scope.owns(p)]
-    if taken:
-        known = state.get(who)
-        own = from_paths(taken)
-        state.set(who, union(known.fields, own) if known is not None else own, managed.now_text(now))
+    comparison = compare(old if old is not None else _NOTHING, new, scope.node, scope.reset_fields)
+    changed = scope.changes(comparison.modified + comparison.added)
+    taken = [p for p in changed if p not in NOBODYS]
+    known = state.get(who) if taken else None
+    # What the manager held already and sets again stays its own: it is not taken and given back.
+    take(state, changed, scope.changes(comparison.removed), scope, who.key if known is not None else None, convert)
+    if not taken:
+        return
+    if known is None:
+        state.set(who, from_paths(taken), managed.now_text(now))
+        return
+    own = _without(known.fields, comparison.removed)
+    missing = [p for p in taken if not contains(own, p)]
+    state.set(who, union(own, from_paths(missing)) if missing else own, managed.now_text(now))
+
+
+def _without(fields: FieldSet, gone: list[FieldPath]) -> FieldSet:
+    hits = [p for p in gone if contains(fields, p)]
+    return difference(fields, from_paths(hits)) if hits else fields
 
 
 def take(
@@ -104,7 +117,7 @@ def take(
     convert: Converter = unserved,
 ) -> None:
     """Takes changed and removed fields from all managers but `keep`. Those of versions that are no longer served go."""
-    sets: dict[str, FieldSet] = {}
+    sets: dict[str, list[FieldPath]] = {}
     for key, entry in list(state.entries.items()):
         if key == keep:
             continue
@@ -112,17 +125,17 @@ def take(
         gone = sets.get(version)
         if gone is None:
             if version == scope.api_version:
-                gone = from_paths((*changed, *removed))
+                gone = changed + removed
             else:
                 there = convert(version)
                 if there is None:
                     del state.entries[key]
                     continue
                 old, new, node = there
-                comparison = compare(old if old is not None else {"metadata": {}}, new, node)
-                gone = from_paths((*comparison.modified, *comparison.added, *comparison.removed))
+                comparison = compare(old if old is not None else _NOTHING, new, node, scope.reset_fields)
+                gone = comparison.modified + comparison.added + comparison.removed
             sets[version] = gone
-        left = difference(entry.fields, gone)
+        left = _without(entry.fields, gone)
         if not left:
             del state.entries[key]
         elif left is not entry.fields:
