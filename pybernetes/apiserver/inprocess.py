@@ -28,6 +28,17 @@ from pybernetes.client.interface import STRATEGIC_MERGE_PATCH, ObjectList, Propa
 _STRICT = WriteOptions("Strict")
 
 
+_PROGRAMS = {"system:apiserver": "kube-apiserver", "system:kube-scheduler": "kube-scheduler"}
+_CONTROLLERS = "system:serviceaccount:kube-system:"
+
+
+def _user_agent(user: User) -> str:
+    """The program that upstream runs as that user, which names itself so to the server."""
+    if user.name.startswith(_CONTROLLERS):
+        return "kube-controller-manager"
+    return _PROGRAMS.get(user.name) or user.name.rpartition(":")[2]
+
+
 class InProcessClient:
     """A `Client` that acts as one user. It costs nothing to make."""
 
@@ -38,7 +49,7 @@ class InProcessClient:
         self._cacher = cacher
         self._user = user
         self._closed = closed
-        self._program = user.name.rpartition(":")[2]
+        self._user_agent = _user_agent(user)
 
     def _operations(self) -> Operations:
         if self._closed():
@@ -50,7 +61,10 @@ class InProcessClient:
     ) -> RequestInfo:
         if subresource and resource.subresource(subresource) is None:
             raise errors.NotFound("the server could not find the requested resource", details={})
-        return RequestInfo(verb, "", self._user, resource, namespace if resource.namespaced else "", name, subresource)
+        return RequestInfo(
+            verb, "", self._user, resource, namespace if resource.namespaced else "", name, subresource,
+            user_agent=self._user_agent,
+        )  # fmt: skip
 
     @staticmethod
     def _object(info: RequestInfo, answer: Entry | Object) -> Object:

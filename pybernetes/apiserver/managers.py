@@ -11,7 +11,7 @@ from functools import lru_cache
 from pybernetes.api import errors
 from pybernetes.api.field import FieldError, Path, invalid, too_long
 from pybernetes.api.meta import Object
-from pybernetes.api.patch import tracking
+from pybernetes.api.patch import scaling, tracking
 from pybernetes.api.patch.scope import scope_of
 from pybernetes.api.patch.tracking import Converter
 from pybernetes.api.resources import Resource
@@ -83,6 +83,11 @@ class FieldManagers:
             converter(resource, old, new),
         )
         self._put(obj, noted)
+
+    def scaled(self, info: RequestInfo, current: Object, scale: Object) -> Object:
+        """The written Scale with its managers, where there are any."""
+        noted = tracking.managers_of_changed(current, scale, scaling.scale_scope(), manager_of(info), self._clock.now())
+        return {**scale, "metadata": {**scale["metadata"], "managedFields": noted}}
 
     @staticmethod
     def _put(obj: Object, noted: list[Object]) -> None:

@@ -17,6 +17,8 @@ from pybernetes.api import errors
 from pybernetes.api.kinds.scale import from_scale, to_scale
 from pybernetes.api.meta import Object, clone
 from pybernetes.api.patch import apply as ssa
+from pybernetes.api.patch import scaling
+from pybernetes.api.patch.managed import RESET
 from pybernetes.api.patch.scope import scope_of
 from pybernetes.api.resources import COMPONENTSTATUSES, Resource
 from pybernetes.apiserver import conversion, patching, subresources
@@ -150,6 +152,10 @@ class Operations:
         """A private object of the body, decoded, in its stored version and defaulted."""
         resource = info.resource
         assert resource is not None
+        meta = body.get("metadata")
+        if isinstance(meta, dict) and meta.get("managedFields") == []:
+            # An empty list resets the managers as `[{}]` does; decoded, it would be gone.
+            body = {**body, "metadata": {**meta, "managedFields": RESET}}
         strategy = self.kinds.strategy(resource)
         key = b""
         if strategy.defaults_spec_alone and options.field_validation != "Ignore":
@@ -191,14 +197,7 @@ class Operations:
         if info.subresource == "scale":
             wanted = self.decode(info, body, options, faults)
             _check_name(info, wanted)
-
-            async def scaled(existing: Entry | None) -> Object:
-                assert existing is not None
-                return _scaled(resource, existing, wanted)
-
-            retry = not wanted["metadata"].get("resourceVersion")
-            entry, _ = await self.registry.update(info, scaled, strategy=strategy, retry=retry)
-            return Written(to_scale(resource, entry.obj))
+            return await self._scale(info, lambda current: wanted, retry=not wanted["metadata"].get("resourceVersion"))
         wanted = self._settle(info, body, options, lambda given: self.decode(info, given, options, faults))
         _check_name(info, wanted)
         pristine = wanted["metadata"].get("resourceVersion") in (None, "", "0")
@@ -219,27 +218,74 @@ class Operations:
         assert resource is not None
         patching.check_options(patch, options)
         what = self.body_type(info)
-        strategy = subresources.strategy_for(info, self.kinds.strategy(resource), self.registry.clock)
-        scale = info.subresource == "scale"
-        if patch.type == APPLY_PATCH and not scale:
+        if info.subresource == "scale":
+            return await self._patch_scale(info, patch, what, options)
+        if patch.type == APPLY_PATCH:
             return await self._apply(info, patch.body, options)
+        strategy = subresources.strategy_for(info, self.kinds.strategy(resource), self.registry.clock)
 
         async def patched(existing: Entry | None) -> Object:
             assert existing is not None
-            current = to_scale(resource, existing.obj) if scale else existing.object_as(resource)
-            wanted = patching.apply(patch, current, what)
-            if scale:
-                return _scaled(resource, existing, self._decode_patched(info, wanted, what, options))
+            wanted = patching.apply(patch, existing.object_as(resource), what)
             return self._settle(info, wanted, options, lambda given: self._decode_patched(info, given, what, options))
 
         entry, created = await self.registry.update(info, patched, strategy=strategy, retry=True)
-        return Written(to_scale(resource, entry.obj) if scale else entry, created)
+        return Written(entry, created)
+
+    async def _patch_scale(self, info: RequestInfo, patch: Patch, what: What, options: WriteOptions) -> Written:
+        is_apply = patch.type == APPLY_PATCH
+        if is_apply:
+            _check_applied_name(info, patch.body)
+
+        def patched(current: Object) -> Object:
+            if is_apply:
+                wanted = ssa.apply(
+                    current,
+                    patch.body,
+                    scaling.scale_scope(),
+                    manager=options.field_manager,
+                    force=options.force,
+                    now=self.registry.clock.now(),
+                )
+            else:
+                wanted = patching.apply(patch, current, what)
+            return self._decode_patched(info, wanted, what, options)
+
+        return await self._scale(info, patched, retry=True, applied=is_apply)
+
+    async def _scale(
+        self, info: RequestInfo, change: Callable[[Object], Object], *, retry: bool, applied: bool = False
+    ) -> Written:
+        """Writes what `change` makes of the object's current Scale, which knows its managers as the object does."""
+        resource = info.resource
+        assert resource is not None
+        strategy = subresources.strategy_for(info, self.kinds.strategy(resource), self.registry.clock)
+
+        async def scaled(existing: Entry | None) -> Object:
+            assert existing is not None
+            entries = existing.obj["metadata"].get("managedFields")
+            current = to_scale(resource, existing.obj)
+            if of_scale := scaling.managers_of_scale(entries, resource.api_version):
+                current["metadata"]["managedFields"] = of_scale
+            scale = change(current)
+            obj: Object = clone(existing.obj)
+            from_scale(resource, obj, scale)
+            if not applied:
+                scale = self.registry.managers.scaled(info, current, scale)
+            noted = scaling.managers_of_parent(entries, scale, resource.api_version)
+            obj["metadata"].pop("managedFields", None)
+            if noted:
+                obj["metadata"]["managedFields"] = noted
+            return obj
+
+        entry, _ = await self.registry.update(info, scaled, strategy=strategy, retry=retry, applied=True)
+        return Written(to_scale(resource, entry.obj))
 
     async def _apply(self, info: RequestInfo, configuration: Object, options: WriteOptions) -> Written:
         """Server-side apply: creates the object where it is not there."""
         resource = info.resource
         assert resource is not None
-        _check_name(info, {"metadata": {"name": info.name, **(configuration.get("metadata") or {})}})
+        _check_applied_name(info, configuration)
 
         async def applied(existing: Entry | None) -> Object:
             if existing is None:
@@ -290,10 +336,9 @@ class Operations:
         await self.registry.admit("CONNECT", info, None, None)
 
 
-def _scaled(resource: Resource, existing: Entry, scale: Object) -> Object:
-    obj: Object = clone(existing.obj)
-    from_scale(resource, obj, scale)
-    return obj
+def _check_applied_name(info: RequestInfo, configuration: Object) -> None:
+    """An applied configuration may leave its name out."""
+    _check_name(info, {"metadata": {"name": info.name, **(configuration.get("metadata") or {})}})
 
 
 def _selected_name(field_selector: str) -> str:

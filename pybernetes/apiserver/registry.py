@@ -104,7 +104,7 @@ class Registry:
         self.clock = clock
         self.admission = AdmissionChain(admission)
         self._identities = Identities(clock)
-        self._managers = FieldManagers(clock)
+        self.managers = FieldManagers(clock)
         self._hooks = dict(hooks or {})
 
     # ---- reading
@@ -133,7 +133,7 @@ class Registry:
         strategy = self.kinds.strategy(info.resource)
         meta = obj.setdefault("metadata", {})
         self._match_namespace(info, resource, meta)
-        self._managers.note_created(info, resource, obj)
+        self.managers.note_created(info, resource, obj)
         request, steps = await self._mutated(info, resource, obj)
         # Only now: what names itself, or is named by a webhook, has no name generated.
         prefix = "" if meta.get("name") else meta.get("generateName") or ""
@@ -256,7 +256,7 @@ class Registry:
                 obj["metadata"].pop("resourceVersion", None)
                 self._match_namespace(info, resource, obj["metadata"])
                 if not applied:
-                    self._managers.note_created(info, resource, obj)
+                    self.managers.note_created(info, resource, obj)
                 request, steps = await self._mutated(info, resource, obj)
                 created = await self._create_once(info, resource, strategy, request, steps, "")
                 if created is not None:
@@ -292,7 +292,7 @@ class Registry:
             meta.pop("generation", None)
         meta.pop("selfLink", None)
         if admit and not applied:
-            self._managers.note_updated(info, resource, obj, existing)
+            self.managers.note_updated(info, resource, obj, existing)
         steps = self.admission.steps("UPDATE", resource, info.subresource) if admit else NO_STEPS
         request = self._admission_request("UPDATE", info, resource, obj, old)
         for mutate in steps.mutators:

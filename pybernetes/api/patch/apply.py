@@ -103,7 +103,8 @@ def _check(applied: Any, node: ObjectNode, api_version: str) -> None:
         )
     faults = list(typed.check(applied, node))
     if faults:
-        subject = f"{namespace_of(applied)}/{name_of(applied)}; {version}, Kind={applied.get('kind') or ''}"
+        group, _, version = version.rpartition("/")
+        subject = f"{namespace_of(applied)}/{name_of(applied)}; {group}/{version}, Kind={applied.get('kind') or ''}"
         text = faults[0] if len(faults) == 1 else "errors:\n" + "".join(f"  {fault}\n" for fault in faults)
         raise BadRequest(f"failed to create typed patch object ({subject}): {text}")
 
