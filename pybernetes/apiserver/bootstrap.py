@@ -1,8 +1,8 @@
 """What a cluster holds before anybody asked for anything: namespaces, the kubernetes Service, default policy.
 
-`bootstrap` runs at every start and is idempotent: it reads, and writes only what is missing. `KubernetesService`
-keeps ``default/kubernetes`` and its endpoints true for as long as the server runs, woken by changes of those objects
-alone. Both go through the API as system:apiserver.
+`bootstrap` runs at every start and is idempotent, also while another server does the same: it reads, and writes only
+what is missing. `KubernetesService` keeps ``default/kubernetes`` and its endpoints true for as long as the server
+runs, woken by changes of those objects and of the live servers alone. Both go through the API as system:apiserver.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pybernetes.apiserver import rbac_bootstrap
 from pybernetes.apiserver.authenticators.front_proxy import FrontProxyConfig
 from pybernetes.apiserver.flowcontrol import keeper
 from pybernetes.apiserver.interfaces import ObservableReader
+from pybernetes.apiserver.masterleases import MasterLeases
 from pybernetes.client.interface import Client
 from pybernetes.lib.clock import Clock, SystemClock
 
@@ -53,6 +54,7 @@ NAMESPACES_AT_START = ("default", "kube-node-lease", "kube-public", "kube-system
 _PARALLEL_WRITES = 32
 """Writes under way at once: enough to share the store's commits."""
 _RETRY_SECONDS = (0.2, 1.0, 5.0)
+_RECONCILE_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +82,25 @@ class BootstrapConfig:
         return str(ipaddress.ip_network(self.service_cidr)[10])
 
 
-async def bootstrap(client: Client, config: BootstrapConfig) -> None:
+async def bootstrap(client: Client, config: BootstrapConfig, servers: Sequence[str] | None = None) -> None:
     """Makes everything of a fresh cluster that is not there. Cancelled, it leaves what it has made; run again, it
-    goes on. Raises ApiError."""
+    goes on. `servers` are the addresses of all live servers, where there may be others. Raises ApiError."""
     try:
         await _create_missing(client, NAMESPACES, [namespace_object(name) for name in NAMESPACES_AT_START])
         await _create_policy(client, config)
     except BaseExceptionGroup as group:
         raise _first(group) from group
     # The Services come last: the API server's own must get the first address, and does, since both name theirs.
-    await reconcile_kubernetes_service(client, config)
-    if config.dns and await _get(client, SERVICES, "kube-dns", "kube-system") is None:
-        await client.create(SERVICES, dns_service(config), "kube-system")
+    for attempt in range(_RECONCILE_TRIES):
+        try:
+            await reconcile_kubernetes_service(client, config, servers)
+            if config.dns and await _get(client, SERVICES, "kube-dns", "kube-system") is None:
+                await client.create(SERVICES, dns_service(config), "kube-system")
+            return
+        except (errors.AlreadyExists, errors.Conflict, errors.Invalid):
+            # Another server does the same at this moment. `Invalid`: its Service has the address that ours names.
+            if attempt == _RECONCILE_TRIES - 1:
+                raise
 
 
 async def _create_policy(client: Client, config: BootstrapConfig) -> None:
@@ -250,7 +259,7 @@ def kubernetes_service(config: BootstrapConfig) -> Object:
     }
 
 
-def kubernetes_endpoints(config: BootstrapConfig) -> Object:
+def kubernetes_endpoints(config: BootstrapConfig, servers: Sequence[str]) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Endpoints",
@@ -261,15 +270,15 @@ def kubernetes_endpoints(config: BootstrapConfig) -> Object:
         },
         "subsets": [
             {
-                "addresses": [{"ip": ip} for ip in sorted(_of_family(config))],
+                "addresses": [{"ip": ip} for ip in sorted(servers)],
                 "ports": [{"name": "https", "port": config.advertise_port, "protocol": "TCP"}],
             }
         ],
     }
 
 
-def kubernetes_endpoint_slice(config: BootstrapConfig) -> Object:
-    addresses = sorted(_of_family(config))
+def kubernetes_endpoint_slice(config: BootstrapConfig, servers: Sequence[str]) -> Object:
+    addresses = sorted(servers)
     version = ipaddress.ip_address(addresses[0]).version
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -285,7 +294,7 @@ def kubernetes_endpoint_slice(config: BootstrapConfig) -> Object:
     }
 
 
-def _of_family(config: BootstrapConfig) -> list[str]:
+def reachable_addresses(config: BootstrapConfig) -> list[str]:
     """The advertised addresses of the service range's family, but loopback ones: no pod could reach those, and a
     server that has no other has no nodes."""
     version = ipaddress.ip_network(config.service_cidr).version
@@ -294,9 +303,14 @@ def _of_family(config: BootstrapConfig) -> list[str]:
 
 
 def plan_kubernetes_service(
-    config: BootstrapConfig, service: Object | None, endpoints: Object | None, endpoint_slice: Object | None
+    config: BootstrapConfig,
+    servers: Sequence[str],
+    service: Object | None,
+    endpoints: Object | None,
+    endpoint_slice: Object | None,
 ) -> list[tuple[Resource, Object]]:
-    """The objects to create or update, by resource; those that exist carry their resourceVersion."""
+    """The objects to create or update, by resource; those that exist carry their resourceVersion. `servers` are the
+    addresses of the live servers, which are all reached at the same port."""
     planned: list[tuple[Resource, Object]] = []
     wanted = kubernetes_service(config)
     if service is None:
@@ -307,11 +321,16 @@ def plan_kubernetes_service(
         changed = clone(service)
         changed["spec"]["ports"] = wanted["spec"]["ports"]
         planned.append((SERVICES, changed))
-    if not _of_family(config):
+    if not servers:
         return planned
     for resource, have, want, fields in (
-        (ENDPOINTS, endpoints, kubernetes_endpoints(config), ("subsets",)),
-        (ENDPOINTSLICES, endpoint_slice, kubernetes_endpoint_slice(config), ("addressType", "endpoints", "ports")),
+        (ENDPOINTS, endpoints, kubernetes_endpoints(config, servers), ("subsets",)),
+        (
+            ENDPOINTSLICES,
+            endpoint_slice,
+            kubernetes_endpoint_slice(config, servers),
+            ("addressType", "endpoints", "ports"),
+        ),
     ):
         if have is None:
             planned.append((resource, want))
@@ -331,10 +350,17 @@ def _port(port: Object) -> tuple[object, ...]:
     return port.get("name"), port.get("port"), port.get("protocol", "TCP"), port.get("targetPort")
 
 
-async def reconcile_kubernetes_service(client: Client, config: BootstrapConfig) -> None:
-    """Makes the kubernetes Service, Endpoints and EndpointSlice true. Raises ApiError."""
+async def reconcile_kubernetes_service(
+    client: Client, config: BootstrapConfig, servers: Sequence[str] | None = None
+) -> None:
+    """Makes the kubernetes Service, Endpoints and EndpointSlice true; without `servers` this one is alone. Raises
+    ApiError."""
+    if servers is None:
+        servers = reachable_addresses(config)
     have = {r: await _get(client, r, "kubernetes", "default") for r in (SERVICES, ENDPOINTS, ENDPOINTSLICES)}
-    for resource, obj in plan_kubernetes_service(config, have[SERVICES], have[ENDPOINTS], have[ENDPOINTSLICES]):
+    for resource, obj in plan_kubernetes_service(
+        config, servers, have[SERVICES], have[ENDPOINTS], have[ENDPOINTSLICES]
+    ):
         if have[resource] is None:
             await client.create(resource, obj, "default")
         else:
@@ -349,9 +375,18 @@ async def _get(client: Client, resource: Resource, name: str, namespace: str) ->
 
 
 class KubernetesService:
-    """Keeps the kubernetes Service and its endpoints true: `run` until cancelled."""
+    """Keeps the kubernetes Service and its endpoints true: `run` until cancelled. Without `servers` this one is
+    alone."""
 
-    def __init__(self, client: Client, reader: ObservableReader, config: BootstrapConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: Client,
+        reader: ObservableReader,
+        config: BootstrapConfig,
+        clock: Clock,
+        servers: MasterLeases | None = None,
+    ) -> None:
+        self._servers = servers
         self._client = client
         self._reader = reader
         self._config = config
@@ -363,14 +398,20 @@ class KubernetesService:
         unsubscribe: list[Callable[[], None]] = [
             self._reader.subscribe(resource, self._note) for resource in (SERVICES, ENDPOINTS, ENDPOINTSLICES)
         ]
+        if self._servers is not None:
+            unsubscribe.append(self._servers.subscribe(self._changed.set))
         try:
             failures = 0
             while True:
                 await self._changed.wait()
                 self._changed.clear()
                 try:
-                    await reconcile_kubernetes_service(self._client, self._config)
+                    servers = self._servers.addresses() if self._servers is not None else None
+                    await reconcile_kubernetes_service(self._client, self._config, servers)
                     failures = 0
+                except (errors.Conflict, errors.AlreadyExists):
+                    # Another server was quicker: its write will be seen.
+                    self._changed.set()
                 except errors.ApiError as error:
                     log.warning("the kubernetes service could not be reconciled", error=str(error))
                     await self._clock.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])

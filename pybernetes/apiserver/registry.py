@@ -28,13 +28,14 @@ from pybernetes.apiserver.managers import FieldManagers
 from pybernetes.apiserver.options import DeleteOptions
 from pybernetes.apiserver.options import revision as parse_revision
 from pybernetes.apiserver.served import ServedKinds
-from pybernetes.apiserver.storage import ObjectStorage
+from pybernetes.apiserver.storage import Guard, GuardMoved, ObjectStorage
 from pybernetes.lib.clock import Clock
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 _NAME_LENGTH_MAX = 63
 _GENERATED_NAME_TRIES = 8
+_GUARD_TRIES = 32
 _UPDATE_TRIES = 32
 """Of an update without a resourceVersion, against others that write the same object all the time."""
 
@@ -51,6 +52,20 @@ time, since a conflict calls it again."""
 class Reservation(Protocol):
     """What a `WriteHook` holds for one write."""
 
+    @property
+    def guards(self) -> Sequence[Guard]:
+        """To be written with the object; none where no other server writes to the store."""
+        ...
+
+    async def renew(self, moved: Sequence[Guard]) -> None:
+        """Other servers have allocated since the choice: looks again, and changes the object in place where that
+        takes another choice. Raises `Invalid` as `WriteHook.begin` does."""
+        ...
+
+    def guarded(self, revision: int) -> None:
+        """The object and the guards were written, at this revision, which the cache has reached."""
+        ...
+
     async def finish(self) -> None:
         """The write is over, whether it happened or not."""
         ...
@@ -58,6 +73,10 @@ class Reservation(Protocol):
 
 class WriteHook(Protocol):
     """Completes objects of one kind between validation and the store, with what only the server can give."""
+
+    async def prepare(self) -> None:
+        """Before `begin`: waits for what that must know. Raises ApiError."""
+        ...
 
     def begin(self, info: RequestInfo, obj: Object, old: Object | None) -> Reservation:
         """Changes `obj` in place. Raises `Invalid`, holding nothing then."""
@@ -187,12 +206,17 @@ class Registry:
         if faults:
             raise errors.invalid(resource.group, resource.kind, name, faults)
         info.warnings += strategy.warnings(obj, None)
-        reservation = None
+        reservation: Reservation | None = None
         try:
             for validate in steps.validators:
                 await validate(request)
-            reservation = self._begin(info, resource, obj, None)
+            hook = self._hook(info, resource)
+            if hook is not None:
+                await hook.prepare()
+                reservation = hook.begin(info, obj, None)
             namespace = meta.get("namespace") or ""
+            if reservation is not None and reservation.guards and not info.dry_run:
+                return await self._write_guarded(resource, namespace, name, obj, 0, request, reservation)
             if request.charge is not None:
                 return await self.storage.write_charged(
                     resource, namespace, name, obj, expected=0, charge=request.charge
@@ -205,9 +229,45 @@ class Registry:
             if reservation is not None:
                 await reservation.finish()
 
-    def _begin(self, info: RequestInfo, resource: Resource, obj: Object, old: Object | None) -> Reservation | None:
-        hook = self._hooks.get(resource.storage_id)
-        return hook.begin(info, obj, old) if hook is not None and not info.subresource else None
+    async def _write_guarded(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        obj: Object,
+        expected: int,
+        request: AdmissionRequest,
+        reservation: Reservation,
+    ) -> Entry | None:
+        """Writes what a reservation was made for, as often as other servers come in between."""
+        for _ in range(_GUARD_TRIES):
+            try:
+                if request.charge is not None:
+                    written = await self.storage.write_charged(
+                        resource,
+                        namespace,
+                        name,
+                        obj,
+                        expected=expected,
+                        charge=request.charge,
+                        guards=reservation.guards,
+                    )
+                else:
+                    written = await self.storage.write(
+                        resource, namespace, name, obj, expected=expected, guards=reservation.guards
+                    )
+            except GuardMoved as moved:
+                await reservation.renew(moved.guards)
+                continue
+            if written is not None:
+                reservation.guarded(written.revision)
+            return written
+        raise errors.ServiceUnavailable(
+            "other servers allocate at the same time; try again", details={"retryAfterSeconds": 1}
+        )
+
+    def _hook(self, info: RequestInfo, resource: Resource) -> WriteHook | None:
+        return self._hooks.get(resource.storage_id) if not info.subresource else None
 
     @staticmethod
     def _match_namespace(info: RequestInfo, resource: Resource, meta: Object) -> None:
@@ -311,16 +371,23 @@ class Registry:
         if faults:
             raise errors.invalid(resource.group, resource.kind, info.name, faults)
         info.warnings += strategy.warnings(obj, old)
-        reservation = None
+        reservation: Reservation | None = None
         written: Entry | None
         try:
             for validate in steps.validators:
                 await validate(request)
-            reservation = self._begin(info, resource, obj, old)
+            hook = self._hook(info, resource)
+            if hook is not None:
+                await hook.prepare()
+                reservation = hook.begin(info, obj, old)
             if goes_with_update(obj, old):
                 written = await self.storage.remove(resource, existing, dry_run=info.dry_run)
             elif equal_but_for_time(obj, old) and not self.storage.is_stale(resource, existing):
                 return existing
+            elif reservation is not None and reservation.guards and not info.dry_run:
+                written = await self._write_guarded(
+                    resource, existing.namespace, existing.name, obj, existing.revision, request, reservation
+                )
             elif request.charge is not None:
                 written = await self.storage.write_charged(
                     resource, existing.namespace, existing.name, obj, expected=existing.revision, charge=request.charge

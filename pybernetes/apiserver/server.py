@@ -115,6 +115,8 @@ class APIServerConfig:
     logs_directory: Path | None = None
     """Whose files ``/logs/`` shows; None for no such path."""
     clock: Clock = field(default_factory=SystemClock)
+    shared_store: bool = False
+    """Whether other servers write to the store too."""
     audit: AuditTrail | None = None
     """Told of every request; None for no audit log."""
 
@@ -165,7 +167,7 @@ class APIServer:
         await asyncio.to_thread(nodes.preload, list(self.kinds))
         await self.cacher.start()
         security = self._security = self._build_security(self.reader, self.client_for)
-        services = ServiceAllocator(self.cacher, config.service_cidr, config.node_ports)
+        services = ServiceAllocator(self.cacher, config.service_cidr, config.node_ports, shared=config.shared_store)
         registry = Registry(self._storage, self.kinds, security.admission, config.clock, {"core/services": services})
         lister = Lister(self._storage, self.kinds)
         deleter = Deleter(registry, lister)

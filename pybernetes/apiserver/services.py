@@ -2,8 +2,14 @@
 
 What is allocated is what the Services in the cache say: there is no second record that a crash could leave wrong, and
 nothing leaks. Between the choice and the cache's showing it, a value is held as pending by the request that chose it.
-Choosing happens in one step of the event loop, so two requests never get the same. One server process writes to a
-store. Source of bands and texts: upstream's ``pkg/registry/core/service`` (ipallocator, portallocator).
+Choosing happens in one step of the event loop, so two requests of one server never get the same.
+
+Where several servers write to the store, an allocation is also guarded in it. The values of a range are divided among
+`SHARDS` keys; a write that allocates compares the keys of its values with the revisions that this server knows, and
+writes them. A key that is still at a revision which the cache has reached proves that the cache shows all allocations
+of its values. One that has moved means to wait for the cache, and to look again.
+
+Source of bands and texts: upstream's ``pkg/registry/core/service`` (ipallocator, portallocator).
 """
 
 from __future__ import annotations
@@ -11,20 +17,25 @@ from __future__ import annotations
 import ipaddress
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pybernetes.api import errors
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.services import HEADLESS, cluster_ips, needs_health_check
-from pybernetes.api.meta import Object, name_of, namespace_of
+from pybernetes.api.meta import Object, clone, name_of, namespace_of
 from pybernetes.api.resources import SERVICES
 from pybernetes.apiserver.cacher import Cacher
 from pybernetes.apiserver.interfaces import RequestInfo
+from pybernetes.apiserver.storage import Guard
 
 _PROBES = 64
 _EXTERNAL_NAME = "ExternalName"
 _IPS = "spec.clusterIPs"
+
+SHARDS = 32
+"""Guards a range: so that allocations at the same time seldom meet."""
+_GUARD_KEYS = "/p8s/allocations/services/"
 
 
 class Pool:
@@ -82,23 +93,41 @@ class Pool:
 class _Held:
     """What one request holds until the cache shows its write (or shows that there is none)."""
 
-    cacher: Cacher
-    ips: Pool
-    ports: Pool
+    allocator: ServiceAllocator
+    obj: Object
+    before: Object
+    spec: Object | None
+    """As it was before anything was allocated; kept where other servers may come in between."""
     addresses: list[int] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
 
+    @property
+    def guards(self) -> Sequence[Guard]:
+        return self.allocator.guards(self.addresses, self.numbers) if self.spec is not None else ()
+
+    async def renew(self, moved: Sequence[Guard]) -> None:
+        assert self.spec is not None
+        await self.allocator.catch_up(moved)
+        self.release()
+        self.obj["spec"] = clone(self.spec)
+        self.allocator.allocate(self)
+
+    def guarded(self, revision: int) -> None:
+        self.allocator.note([Guard(g.key, revision) for g in self.guards])
+
     def release(self) -> None:
         for address in self.addresses:
-            self.ips.let_go(address)
+            self.allocator.ips.let_go(address)
         for number in self.numbers:
-            self.ports.let_go(number)
+            self.allocator.ports.let_go(number)
+        self.addresses.clear()
+        self.numbers.clear()
 
     async def finish(self) -> None:
         if not self.addresses and not self.numbers:
             return
         try:
-            await self.cacher.fresh()
+            await self.allocator.cacher.fresh()
         finally:
             self.release()
 
@@ -107,9 +136,17 @@ class ServiceAllocator:
     """The `WriteHook` of Services."""
 
     def __init__(
-        self, cacher: Cacher, cidr: str = "10.96.0.0/16", node_ports: tuple[int, int] = (30000, 32767)
+        self,
+        cacher: Cacher,
+        cidr: str = "10.96.0.0/16",
+        node_ports: tuple[int, int] = (30000, 32767),
+        *,
+        shared: bool = False,
     ) -> None:
-        self._cacher = cacher
+        """`shared`: other servers write to the same store."""
+        self.cacher = cacher
+        self._shared = shared
+        self._guards: dict[str, int] = {}
         self._network = ipaddress.ip_network(cidr)
         self._family = f"IPv{self._network.version}"
         first = int(self._network.network_address) + 1
@@ -142,13 +179,26 @@ class ServiceAllocator:
 
     # ---- allocating
 
+    async def prepare(self) -> None:
+        """Other servers may have freed what is asked for by name."""
+        if self._shared:
+            await self.cacher.fresh()
+
     def begin(self, info: RequestInfo, obj: Object, old: Object | None) -> _Held:
         """Gives the Service what its type needs. Raises `Invalid` and, where a range is full, `InternalError`."""
-        held = _Held(self._cacher, self.ips, self.ports)
+        spec = obj.setdefault("spec", {})
+        held = _Held(self, obj, (old or {}).get("spec") or {}, clone(spec) if self._shared else None)
+        self.allocate(held)
+        if info.dry_run:
+            held.release()
+        return held
+
+    def allocate(self, held: _Held) -> None:
+        """Fills the Service of `held`, which holds nothing yet; nothing either where this raises."""
         try:
             faults = Faults()
-            spec = obj.setdefault("spec", {})
-            before = (old or {}).get("spec") or {}
+            obj, before = held.obj, held.before
+            spec = obj["spec"]
             if spec.get("type") != _EXTERNAL_NAME:
                 self._families(faults, spec)
                 if not faults:
@@ -161,10 +211,23 @@ class ServiceAllocator:
         except errors.ApiError:
             held.release()
             raise
-        if info.dry_run:
-            held.release()
-            return _Held(self._cacher, self.ips, self.ports)
-        return held
+
+    def guards(self, addresses: Iterable[int], numbers: Iterable[int]) -> list[Guard]:
+        """The guards of some values, as they are known."""
+        keys = {f"{_GUARD_KEYS}ip-{a % SHARDS}" for a in addresses} | {
+            f"{_GUARD_KEYS}port-{n % SHARDS}" for n in numbers
+        }
+        return [Guard(key, self._guards.get(key, 0)) for key in sorted(keys)]
+
+    async def catch_up(self, moved: Sequence[Guard]) -> None:
+        """Makes the cache show what was allocated under guards that have moved. Raises ApiError."""
+        await self.cacher.reached(max(g.revision for g in moved))
+        self.note(moved)
+
+    def note(self, guards: Iterable[Guard]) -> None:
+        """Remembers the revisions of guards. The cache has reached them."""
+        for guard in guards:
+            self._guards[guard.key] = max(guard.revision, self._guards.get(guard.key, 0))
 
     def _families(self, faults: Faults, spec: Object) -> None:
         """ipFamilies and ipFamilyPolicy of a cluster that has one family."""

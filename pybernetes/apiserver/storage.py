@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
@@ -23,6 +24,23 @@ from pybernetes.store.interface import Compare, Delete, Operation, Put, Store, S
 EVENT_TTL_SECONDS = 3600
 _LEASE_REUSE_SECONDS = 60.0
 _LEASE_REUSES_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A key that says by its revision whether another server has allocated meanwhile: written with each allocation,
+    and compared with what it was when the choice was made."""
+
+    key: str
+    revision: int
+
+
+class GuardMoved(Exception):
+    """Nothing was written: the guards were at these revisions, not at those given."""
+
+    def __init__(self, guards: Sequence[Guard]) -> None:
+        super().__init__("another server has allocated meanwhile")
+        self.guards = guards
 
 
 class EventLease:
@@ -86,8 +104,10 @@ class ObjectStorage:
         expected: int,
         dry_run: bool = False,
         riders: Sequence[Rider] = (),
+        guards: Sequence[Guard] = (),
     ) -> Entry | None:
-        """Writes the object if its revision is `expected` (0: there is none); None where it is another.
+        """Writes the object if its revision is `expected` (0: there is none); None where it is another. Raises
+        `GuardMoved`.
 
         `obj` is the caller's own and becomes the cache's: nobody may change it afterwards.
         """
@@ -95,8 +115,8 @@ class ObjectStorage:
         if dry_run:
             short = f"{namespace}/{name}" if resource.namespaced else name
             return self._dry(resource, short, obj, stored, expected)
-        if riders:
-            return await self._write_with(resource, namespace, name, obj, stored, expected, riders)
+        if riders or guards:
+            return await self._write_with(resource, namespace, name, obj, stored, expected, riders, guards)
         key = storage_key(resource, namespace, name)
         lease = await self._lease() if resource.storage_id == "core/events" else 0
         self.cacher.expect(key, stored, obj)
@@ -112,11 +132,21 @@ class ObjectStorage:
         return self._entry(resource, namespace, name, obj, stored, result.revision)
 
     async def write_charged(
-        self, resource: Resource, namespace: str, name: str, obj: Object, *, expected: int, charge: Charge
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        obj: Object,
+        *,
+        expected: int,
+        charge: Charge,
+        guards: Sequence[Guard] = (),
     ) -> Entry | None:
         """`write`, together with what it costs others; as often as those change meanwhile. Raises what `renew` does."""
         while True:
-            written = await self.write(resource, namespace, name, obj, expected=expected, riders=charge.riders)
+            written = await self.write(
+                resource, namespace, name, obj, expected=expected, riders=charge.riders, guards=guards
+            )
             if written is not None or not charge.riders:
                 return written
             current = await self.current(resource, namespace, name)
@@ -133,8 +163,9 @@ class ObjectStorage:
         stored: bytes,
         expected: int,
         riders: Sequence[Rider],
+        guards: Sequence[Guard],
     ) -> Entry | None:
-        """One transaction: the object and its riders. The cache holds all of them when this returns."""
+        """One transaction: the object, its riders and guards. The cache holds all of them when this returns."""
         writes = [(storage_key(resource, namespace, name), stored, obj, expected)]
         for rider in riders:
             raw = encoding.encode_stored(rider.resource.api_version, rider.resource.kind, rider.obj)
@@ -144,7 +175,9 @@ class ObjectStorage:
         written = False
         try:
             result = await self._txn(
-                [Compare(key, revision) for key, _, _, revision in writes], [Put(key, raw) for key, raw, _, _ in writes]
+                [Compare(key, revision) for key, _, _, revision in writes]
+                + [Compare(g.key, g.revision) for g in guards],
+                [Put(key, raw) for key, raw, _, _ in writes] + [Put(g.key, b"") for g in guards],
             )
             written = result.succeeded
         finally:
@@ -152,6 +185,9 @@ class ObjectStorage:
                 for key, _, _, _ in writes:
                     self.cacher.forget(key)
         if not written:
+            found = [kv.mod_revision if kv is not None else 0 for kv in result.current[len(writes) :]]
+            if found != [g.revision for g in guards]:
+                raise GuardMoved([Guard(g.key, r) for g, r in zip(guards, found, strict=True)])
             return None
         await self.cacher.reached(result.revision)
         return self._entry(resource, namespace, name, obj, stored, result.revision)

@@ -4,6 +4,8 @@ The pieces come up in the order of their dependence: store, API server, what a c
 everything that works through the API. The process is ready, and says so as sd_notify(3) has it, when the controllers
 have seen the cluster. It stops in the opposite order.
 
+With a datastore in etcd several servers serve one cluster: see `pybernetes.cli.sharing` for what that takes.
+
 With ``--namespace`` the API server also listens inside that network namespace, at the advertised address, and reaches
 kubelets and pods from there; routes to pods are kept in it, and node ports are published from it to the loopback.
 """
@@ -31,16 +33,22 @@ from pybernetes.apiserver.bootstrap import (
     BootstrapConfig,
     KubernetesService,
     bootstrap,
+    reachable_addresses,
 )
+from pybernetes.apiserver.claim import claim
 from pybernetes.apiserver.encryption.store import EncryptedStore
 from pybernetes.apiserver.flowcontrol.keeper import PolicyKeeper
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.apiserver.security import Security, SecurityConfig, build_security
 from pybernetes.apiserver.server import APIServer, APIServerConfig
+from pybernetes.cli.datastore import datastore_options, take_datastore_options
 from pybernetes.cli.server_security import LoadedSecurity, SecurityFlags, security_options
+from pybernetes.cli.sharing import Sharing
 from pybernetes.cli.supervision import part, run
 from pybernetes.client.events import EventRecorder
 from pybernetes.client.informer import Informers
+from pybernetes.client.interface import Client
+from pybernetes.client.leases import LeaseTimings
 from pybernetes.cluster.netns import Namespace
 from pybernetes.cluster.nodeports import NodePortPublisher
 from pybernetes.cluster.processes import notify_ready
@@ -49,6 +57,7 @@ from pybernetes.controllers.manager import ControllerConfig, ControllerManager
 from pybernetes.lib import logs
 from pybernetes.lib.clock import SystemClock
 from pybernetes.scheduler.scheduler import Scheduler
+from pybernetes.store.etcd.config import EtcdConfig
 from pybernetes.store.interface import Store
 from pybernetes.store.memory import MemoryStore
 from pybernetes.store.sqlite import SQLiteStore
@@ -66,6 +75,8 @@ class ServerOptions:
     data_dir: Path
     datastore: str
     compaction_interval: float
+    etcd: EtcdConfig | None
+    election: LeaseTimings
     bind_address: str
     port: int
     namespace: str
@@ -87,13 +98,7 @@ class ServerOptions:
     required=True,
     help="Keeps the certificates and the store.",
 )
-@click.option(
-    "--datastore",
-    type=click.Choice(["sqlite", "memory"]),
-    default="sqlite",
-    show_default=True,
-    help="Where objects are kept; memory forgets them at the end.",
-)
+@datastore_options
 @click.option(
     "--compaction-interval",
     type=click.FloatRange(0),
@@ -135,7 +140,10 @@ def server_command(
     security: SecurityFlags, log_level: str, advertise_address: str, advertise_port: int | None, **rest: Any
 ) -> int:
     """Run the API server, the scheduler and the controllers, until SIGTERM."""
+    etcd, election = take_datastore_options(rest)
     options = ServerOptions(
+        etcd=etcd,
+        election=election,
         advertise_address=advertise_address or rest["bind_address"],
         advertise_port=advertise_port or rest["port"],
         security=security.load(),
@@ -164,6 +172,10 @@ async def serve(options: ServerOptions) -> None:
         config = dataclasses.replace(config, client_ca_pem=pki.ca_pem, front_proxy=front_proxy)
         store = await _open_store(options)
         stack.push_async_callback(store.close)
+        sharing = None
+        if options.etcd is not None:
+            await claim(store, pki)
+            sharing = Sharing(store, reachable_addresses(config), _settings(options), options.election)
         api = APIServer(
             APIServerConfig(
                 sockets,
@@ -174,6 +186,7 @@ async def serve(options: ServerOptions) -> None:
                 audit=_audit(options.security, stack),
                 logs_directory=options.log_dir,
                 compaction_seconds=options.compaction_interval,
+                shared_store=sharing is not None,
             ),
             store,
             lambda reader, client_for: _security(options.security, pki, namespace, reader, client_for),
@@ -181,27 +194,33 @@ async def serve(options: ServerOptions) -> None:
         bootstrapped = [api.start_hook(name) for name in START_HOOKS]
         stack.push_async_callback(api.stop)
         await api.start()
-        await bootstrap(api.client_for(APISERVER_USER), config)
+        if sharing is not None:
+            await sharing.enter()
+            stack.push_async_callback(sharing.leave)
+        await bootstrap(api.client_for(APISERVER_USER), config, sharing.servers.addresses() if sharing else None)
         for done in bootstrapped:
             done()
-        await _work(options, namespace, config, pki, api)
+        await _work(options, namespace, config, pki, api, sharing)
 
 
 async def _work(
-    options: ServerOptions, namespace: Namespace | None, config: BootstrapConfig, pki: ClusterPKI, api: APIServer
+    options: ServerOptions,
+    namespace: Namespace | None,
+    config: BootstrapConfig,
+    pki: ClusterPKI,
+    api: APIServer,
+    sharing: Sharing | None,
 ) -> None:
     """Everything that works through the API, until cancelled or one of them ends."""
     client = api.client_for(APISERVER_USER)
     certificate, key = pki.paths("ca")
-    controllers = ControllerManager(
-        api.client_for,
-        config=ControllerConfig(
-            root_ca_pem=pki.ca_pem.decode(),
-            cluster_signing_cert_pem=certificate.read_text(),
-            cluster_signing_key_pem=key.read_text(),
-            cluster_cidr=options.cluster_cidr,
-        ),
+    controller_config = ControllerConfig(
+        root_ca_pem=pki.ca_pem.decode(),
+        cluster_signing_cert_pem=certificate.read_text(),
+        cluster_signing_key_pem=key.read_text(),
+        cluster_cidr=options.cluster_cidr,
     )
+    servers = sharing.servers if sharing is not None else None
     informers = Informers(client)
     try:
         async with asyncio.TaskGroup() as group:
@@ -209,9 +228,20 @@ async def _work(
             def start(name: str, work: Any) -> None:
                 group.create_task(part(name, work), name=name)
 
-            start("controllers", _working(api, "controller-manager", controllers.run))
-            start("scheduler", _working(api, "scheduler", Scheduler(api.client_for(SCHEDULER_USER)).run))
-            start("kubernetes-service", KubernetesService(client, api.reader, config, SystemClock()).run)
+            controllers: ControllerManager | None = None
+            if sharing is None:
+                controllers = ControllerManager(api.client_for, config=controller_config)
+                start("controllers", _working(api, "controller-manager", controllers.run))
+                start("scheduler", _working(api, "scheduler", Scheduler(api.client_for(SCHEDULER_USER)).run))
+            else:
+                start("servers", sharing.servers.run)
+                for name, component, work in (
+                    ("controllers", "controller-manager", lambda c: _controllers(c, controller_config)),
+                    ("scheduler", "scheduler", lambda c: Scheduler(c(SCHEDULER_USER)).run()),
+                ):
+                    elected = sharing.elected(client, f"kube-{component}", api.client_for, work)
+                    start(name, _working(api, component, elected))
+            start("kubernetes-service", KubernetesService(client, api.reader, config, SystemClock(), servers).run)
             start("flow-control", PolicyKeeper(client, api.reader, SystemClock()).run)
             if namespace is not None:
                 start("routes", NodeRoutes(informers.for_(NODES), namespace=namespace).run)
@@ -223,7 +253,9 @@ async def _work(
                     start("events", recorder.run)
                     start("node-ports", publisher.run)
             informers.start()
-            await controllers.synced()
+            # Where servers share the work, who does it is not known yet, and need not be.
+            if controllers is not None:
+                await controllers.synced()
             notify_ready()
             log.info("ready", address=f"https://{options.bind_address}:{options.port}")
     finally:
@@ -238,6 +270,20 @@ def _working(api: APIServer, component: str, work: Callable[[], Awaitable[Any]])
             await work()
 
     return working
+
+
+async def _controllers(client_for: Callable[[User], Client], config: ControllerConfig) -> None:
+    await ControllerManager(client_for, config=config).run()
+
+
+def _settings(options: ServerOptions) -> dict[str, str]:
+    """What all servers of a cluster must have the same, by the names of the options."""
+    return {
+        "--advertise-port": str(options.advertise_port),
+        "--cluster-cidr": options.cluster_cidr,
+        "--cluster-domain": options.cluster_domain,
+        "--service-cidr": options.service_cidr,
+    }
 
 
 def _sockets(options: ServerOptions, namespace: Namespace | None) -> list[socket.socket]:
@@ -275,9 +321,15 @@ def _pki(options: ServerOptions, config: BootstrapConfig) -> ClusterPKI:
 
 
 async def _open_store(options: ServerOptions) -> Store:
-    store: Store = (
-        MemoryStore() if options.datastore == "memory" else await SQLiteStore.open(options.data_dir / "store")
-    )
+    store: Store
+    if options.etcd is not None:
+        from pybernetes.store.etcd.store import EtcdStore
+
+        store = await EtcdStore.open(options.etcd)
+    elif options.datastore == "memory":
+        store = MemoryStore()
+    else:
+        store = await SQLiteStore.open(options.data_dir / "store")
     encryption = options.security.encryption
     return store if encryption is None else EncryptedStore(store, encryption)
 

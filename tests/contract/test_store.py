@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pybernetes.lib.clock import ManualClock
-from pybernetes.store.etcd import EtcdConfig, EtcdStore
+from pybernetes.store.etcd.config import EtcdConfig
+from pybernetes.store.etcd.store import EtcdStore
 from pybernetes.store.interface import (
     Compacted,
     Compare,

@@ -96,6 +96,7 @@ class Etcd:
         program = shutil.which("etcd")
         if program is None:
             pytest.skip("etcd is not installed")
+        self.directory.mkdir(parents=True, exist_ok=True)
         ports = free_ports(self.size * 3)
         names = [f"m{i}" for i in range(self.size)]
         peers = ",".join(f"{n}=http://127.0.0.1:{ports[3 * i + 1]}" for i, n in enumerate(names))

@@ -1,9 +1,6 @@
 """The store in an etcd cluster, version 3: for several servers of one cluster.
 
-`EtcdStore` is the store, `EtcdConfig` says where etcd is. The only gRPC user beside `pybernetes.kubelet.cri`.
+`config.EtcdConfig` says where etcd is, `store.EtcdStore` is the store: the only gRPC user beside
+`pybernetes.kubelet.cri`, imported where it is asked for, since gRPC's import is felt in the start of a server without
+etcd.
 """
-
-from pybernetes.store.etcd.config import SCHEMES, EtcdConfig, EtcdTLS, parse_url
-from pybernetes.store.etcd.store import EtcdStore
-
-__all__ = ["SCHEMES", "EtcdConfig", "EtcdStore", "EtcdTLS", "parse_url"]

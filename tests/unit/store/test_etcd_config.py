@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pybernetes.store.etcd import EtcdConfig, parse_url
 from pybernetes.store.etcd import generate as generator
+from pybernetes.store.etcd.config import EtcdConfig, parse_url
 
 _COMPILERS_VERSION = re.compile(rb"# Protobuf Python Version: .*|Domain\.PUBLIC,\s+\d+,\s+\d+,\s+\d+,")
 

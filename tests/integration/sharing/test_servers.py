@@ -1,0 +1,299 @@
+"""Several servers, processes of their own, serve one cluster over a real etcd at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pybernetes.api import errors
+from pybernetes.api.meta import Object, name_of
+from pybernetes.api.resources import CONFIGMAPS, DEPLOYMENTS, ENDPOINTS, ENDPOINTSLICES, LEASES, REPLICASETS, SERVICES
+from pybernetes.client.https import HTTPSClient
+from tests.support.etcd import Etcd
+from tests.support.servers import ServerProcess, Servers
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Two servers that were started at the same moment on an empty etcd."""
+    directory = tmp_path_factory.mktemp("pair")
+    with Etcd(directory / "etcd") as etcd, Servers(directory, f"etcd://{etcd.addresses}/one") as servers:
+        servers.start(2)
+        yield servers
+
+
+@pytest.fixture
+async def clients(pair: Servers) -> AsyncIterator[list[HTTPSClient]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(server.client()) for server in pair.servers]
+
+
+def config_map(name: str, **data: str) -> Object:
+    return {"metadata": {"name": name, "namespace": "default"}, "data": data}
+
+
+def service(name: str, **spec: Any) -> Object:
+    return {"metadata": {"name": name, "namespace": "default"}, "spec": {"ports": [{"port": 80}], **spec}}
+
+
+async def until(check: Any, *, timeout: float = 30.0) -> Any:
+    """The first truthy answer of an async look; the API's errors of a moment count as none."""
+    async with asyncio.timeout(timeout):
+        while True:
+            try:
+                if found := await check():
+                    return found
+            except (errors.NotFound, errors.TransportError, errors.ServiceUnavailable, errors.GatewayTimeout):
+                pass
+            await asyncio.sleep(0.05)
+
+
+async def addresses(client: HTTPSClient) -> list[str]:
+    found = await client.get(ENDPOINTSLICES, "kubernetes", "default")
+    return sorted(a for e in found["endpoints"] or () for a in e["addresses"])
+
+
+async def holder(client: HTTPSClient, name: str) -> str:
+    lease = await client.get(LEASES, name, "kube-system")
+    return str(lease["spec"].get("holderIdentity") or "")
+
+
+async def test_a_write_is_seen_by_a_fresh_read_at_the_other(clients: list[HTTPSClient]) -> None:
+    a, b = clients
+    for i in range(50):
+        writer, reader = (a, b) if i % 2 else (b, a)
+        made = await writer.create(CONFIGMAPS, config_map(f"fresh-{i}", n=str(i)), "default")
+        assert await reader.get(CONFIGMAPS, f"fresh-{i}", "default") == made
+        listed = await reader.list(CONFIGMAPS, "default", field_selector=f"metadata.name=fresh-{i}")
+        assert [name_of(o) for o in listed.items] == [f"fresh-{i}"]
+        await reader.delete(CONFIGMAPS, f"fresh-{i}", "default")
+        with pytest.raises(errors.NotFound):
+            await writer.get(CONFIGMAPS, f"fresh-{i}", "default")
+
+
+async def test_concurrent_updates_lose_nothing(clients: list[HTTPSClient]) -> None:
+    await clients[0].create(CONFIGMAPS, config_map("counter", n="0"), "default")
+
+    async def increment(client: HTTPSClient) -> None:
+        while True:
+            current = await client.get(CONFIGMAPS, "counter", "default")
+            try:
+                await client.update(CONFIGMAPS, {**current, "data": {"n": str(int(current["data"]["n"]) + 1)}})
+            except errors.Conflict:
+                continue
+            return
+
+    await asyncio.gather(*(increment(clients[i % 2]) for i in range(20)))
+    for client in clients:
+        assert (await client.get(CONFIGMAPS, "counter", "default"))["data"] == {"n": "20"}
+
+
+async def test_services_get_different_addresses_and_ports(clients: list[HTTPSClient]) -> None:
+    made = await asyncio.gather(
+        *(clients[i % 2].create(SERVICES, service(f"np-{i}", type="NodePort"), "default") for i in range(40))
+    )
+    assert len({s["spec"]["clusterIP"] for s in made}) == 40
+    assert len({s["spec"]["ports"][0]["nodePort"] for s in made}) == 40
+
+
+async def test_an_address_asked_for_by_name_goes_to_one(clients: list[HTTPSClient]) -> None:
+    for i in range(10):
+        ip, port = f"10.96.1.{i + 1}", 30001 + i
+        wanted = {"type": "NodePort", "clusterIP": ip, "ports": [{"port": 80, "nodePort": port}]}
+        answers = await asyncio.gather(
+            *(c.create(SERVICES, service(f"want-{i}-{n}", **wanted), "default") for n, c in enumerate(clients)),
+            return_exceptions=True,
+        )
+        made = [a for a in answers if isinstance(a, dict)]
+        refused = [a for a in answers if isinstance(a, errors.Invalid)]
+        assert len(made) == 1 and len(refused) == 1, answers
+        assert "provided IP is already allocated" in refused[0].message
+        # Freed at one server, it is free at the other at once.
+        await clients[0].delete(SERVICES, name_of(made[0]), "default")
+        await clients[1].create(SERVICES, service(f"again-{i}", **wanted), "default")
+
+
+async def test_the_kubernetes_service_has_all_servers(pair: Servers, clients: list[HTTPSClient]) -> None:
+    expected = sorted(s.advertised for s in pair.servers)
+    for client in clients:
+
+        async def complete(client: HTTPSClient = client) -> bool:
+            return await addresses(client) == expected
+
+        await until(complete)
+    endpoints = await clients[0].get(ENDPOINTS, "kubernetes", "default")
+    assert [a["ip"] for a in endpoints["subsets"][0]["addresses"]] == expected
+
+
+async def test_one_leads(clients: list[HTTPSClient]) -> None:
+    for name in ("kube-controller-manager", "kube-scheduler"):
+
+        async def held(name: str = name) -> str:
+            return await holder(clients[0], name)
+
+        await until(held)
+        lease = await clients[1].get(LEASES, name, "kube-system")
+        assert lease["spec"]["leaseDurationSeconds"] == 3
+        assert {"acquireTime", "renewTime", "leaseTransitions"} <= lease["spec"].keys()
+
+
+async def test_a_server_with_other_keys_is_refused(pair: Servers, tmp_path: Path) -> None:
+    stranger = Servers(tmp_path, pair.datastore).add()
+    stranger.start()
+    assert stranger.process is not None
+    code = await asyncio.to_thread(stranger.process.wait, 30)
+    assert code == 1
+    assert "belongs to a cluster with other keys" in stranger.log.read_text()
+
+
+async def test_a_server_with_other_settings_is_refused(pair: Servers) -> None:
+    with Servers(pair.directory, pair.datastore, (*pair.options, "--service-cidr=10.97.0.0/16")) as more:
+        more.servers = list(pair.servers)
+        odd = more.add()
+        odd.start()
+        assert odd.process is not None
+        try:
+            code = await asyncio.to_thread(odd.process.wait, 30)
+        finally:
+            odd.process.kill()
+            more.servers = []
+    assert code == 1
+    assert "--service-cidr 10.96.0.0/16, this one with --service-cidr 10.97.0.0/16" in odd.log.read_text()
+
+
+def deployment(name: str) -> Object:
+    labels = {"app": name}
+    return {
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "c:1"}]}},
+        },
+    }
+
+
+async def replica_set_of(client: HTTPSClient, name: str) -> Object | None:
+    found = await client.list(REPLICASETS, "default", label_selector=f"app={name}")
+    return found.items[0] if found.items else None
+
+
+def leader_of(servers: Servers, identity: str) -> ServerProcess:
+    """The process that logged that it leads as this holder."""
+    for server in servers.servers:
+        if server.process is not None and identity and identity in server.log.read_text():
+            return server
+    raise AssertionError(f"nobody is {identity}")
+
+
+async def test_killing_a_server_loses_nothing_and_moves_the_leader(tmp_path: Path) -> None:
+    """Three servers; the one that leads is killed while all take writes."""
+    with Etcd(tmp_path / "etcd") as etcd, Servers(tmp_path, f"etcd://{etcd.addresses}") as servers:
+        await asyncio.to_thread(servers.start, 3)
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(s.client()) for s in servers.servers]
+            identity = await until(lambda: holder(clients[0], "kube-controller-manager"))
+            victim = leader_of(servers, identity)
+            others = [c for c, s in zip(clients, servers.servers, strict=True) if s is not victim]
+            acknowledged: list[str] = []
+            stop = asyncio.Event()
+
+            async def write(number: int, client: HTTPSClient) -> None:
+                for i in range(100_000):
+                    if stop.is_set():
+                        return
+                    name = f"w-{number}-{i}"
+                    try:
+                        await client.create(CONFIGMAPS, config_map(name), "default")
+                    except errors.ApiError:
+                        return
+                    acknowledged.append(name)
+
+            writers = [asyncio.create_task(write(n, c)) for n, c in enumerate(clients)]
+
+            async def enough() -> bool:
+                return len(acknowledged) > 100
+
+            await until(enough)
+            victim.send(signal.SIGKILL)
+            await asyncio.to_thread(victim.stop)
+            before = len(acknowledged)
+
+            async def more() -> bool:
+                return len(acknowledged) > before + 100
+
+            await until(more)
+            stop.set()
+            await asyncio.gather(*writers)
+            for client in others:
+                present = {name_of(o) for o in (await client.list(CONFIGMAPS, "default")).items}
+                assert set(acknowledged) <= present
+            # Another controller manager goes on, and the dead server is no endpoint any more.
+            await others[0].create(DEPLOYMENTS, deployment("after"), "default")
+            await until(lambda: replica_set_of(others[1], "after"))
+            assert await holder(others[0], "kube-controller-manager") not in ("", identity)
+            expected = sorted(s.advertised for s in servers.servers if s is not victim)
+
+            async def gone() -> bool:
+                return await addresses(others[0]) == expected
+
+            await until(gone)
+            # It comes back, under a new identity, and is one of them again.
+            victim.start()
+            await asyncio.to_thread(victim.wait_ready)
+            expected = sorted(s.advertised for s in servers.servers)
+            await until(gone)
+            # A server that stops in order gives its leases away: nobody waits for them to run out.
+            identity = await holder(others[0], "kube-controller-manager")
+            leaving = leader_of(servers, identity)
+            rest = next(c for c, s in zip(clients, servers.servers, strict=True) if s is not leaving)
+            assert await asyncio.to_thread(leaving.stop) == 0
+            expected = sorted(s.advertised for s in servers.servers if s is not leaving)
+            assert await addresses(rest) == expected or await until(gone, timeout=2)
+
+
+async def test_a_paused_leader_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
+    with Etcd(tmp_path / "etcd") as etcd, Servers(tmp_path, f"etcd://{etcd.addresses}") as servers:
+        await asyncio.to_thread(servers.start, 2)
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(s.client()) for s in servers.servers]
+            identity = await until(lambda: holder(clients[0], "kube-controller-manager"))
+            leader = leader_of(servers, identity)
+            client = next(c for c, s in zip(clients, servers.servers, strict=True) if s is not leader)
+            leader.send(signal.SIGSTOP)
+
+            async def moved() -> bool:
+                return await holder(client, "kube-controller-manager") not in ("", identity)
+
+            await until(moved)
+            leader.send(signal.SIGCONT)
+            await client.create(DEPLOYMENTS, deployment("once"), "default")
+            made = await until(lambda: replica_set_of(client, "once"))
+
+            def stepped_down() -> bool:
+                return "leadership lost" in leader.log.read_text()
+
+            async def noticed() -> bool:
+                return stepped_down()
+
+            await until(noticed)
+            listed = (await client.list(REPLICASETS, "default", label_selector="app=once")).items
+            assert [name_of(o) for o in listed] == [name_of(made)]
+            assert leader.process is not None and leader.process.poll() is None, "it goes on as a candidate"
+
+
+async def test_no_etcd_is_told_clearly(tmp_path: Path) -> None:
+    server = Servers(tmp_path, "etcd://127.0.0.1:1").add()
+    server.start()
+    assert server.process is not None
+    code = await asyncio.to_thread(server.process.wait, 60)
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    assert code == 1
+    assert any("etcd cannot be reached at 127.0.0.1:1" in line.get("error", "") for line in lines)
