@@ -238,7 +238,7 @@ async def watch_pods() -> list[Result]:
             watch = request("GET", f"{_PODS}?watch=1&resourceVersion={revision}")
             streams = await open_streams(target, watch, watchers, events)
             number = next(round_)
-            writers = await target.connect(16)
+            writers = await target.connect(64)
             messages = (
                 request(
                     "PATCH", f"{_PODS}/pod-{i % 64:05}/status", encoded(pods.status(number * events + i)), _STRATEGIC

@@ -77,6 +77,10 @@ class Request(web.BaseRequest):
         if self.audit is not None:
             self.audit.started(resp.status)
 
+    async def drained(self) -> None:
+        """Waits until the connection takes more, after writes that went past its buffer's bound."""
+        await self._payload_writer.drain()
+
     @property
     def connection(self) -> Connection:
         protocol = self._protocol
