@@ -8,6 +8,7 @@ runs, woken by changes of those objects and of the live servers alone. Both go t
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -23,11 +24,13 @@ from pybernetes.api.resources import (
     ENDPOINTSLICES,
     NAMESPACES,
     PRIORITYCLASSES,
+    ROLEBINDINGS,
+    ROLES,
     SERVICECIDRS,
     SERVICES,
     Resource,
 )
-from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
+from pybernetes.api.user import ANONYMOUS, AUTHENTICATED, SYSTEM_MASTERS, User
 from pybernetes.apiserver import rbac_bootstrap
 from pybernetes.apiserver.authenticators.front_proxy import FrontProxyConfig
 from pybernetes.apiserver.flowcontrol import keeper
@@ -111,6 +114,9 @@ async def _create_policy(client: Client, config: BootstrapConfig) -> None:
         group.create_task(_create_missing(client, SERVICECIDRS, [service_cidr(config)]))
         if config.client_ca_pem:
             group.create_task(_publish(client, authentication_config_map(config)))
+            group.create_task(_create_missing(client, CONFIGMAPS, [cluster_info(config)]))
+            group.create_task(_create_missing(client, ROLES, [cluster_info_role()]))
+            group.create_task(_create_missing(client, ROLEBINDINGS, [cluster_info_binding()]))
 
 
 async def _publish(client: Client, wanted: Object) -> None:
@@ -210,6 +216,51 @@ def authentication_config_map(config: BootstrapConfig) -> Object:
         "kind": "ConfigMap",
         "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
         "data": data,
+    }
+
+
+_CLUSTER_INFO_ROLE = "kubeadm:bootstrap-signer-clusterinfo"
+"""Under kubeadm's name, since clients that join look for what kubeadm makes."""
+
+
+def cluster_info(config: BootstrapConfig) -> Object:
+    """``kube-public/cluster-info``: where the API server is and whom it is signed by, for nodes that are to join. The
+    bootstrap signer adds signatures to it."""
+    host = config.advertise_addresses[0]
+    server = f"https://{f'[{host}]' if ':' in host else host}:{config.advertise_port}"
+    authority = base64.b64encode(config.client_ca_pem).decode()
+    kubeconfig = (
+        f"apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {authority}\n    server: {server}\n"
+        '  name: ""\ncontexts: null\ncurrent-context: ""\nkind: Config\npreferences: {}\nusers: null\n'
+    )
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+        "data": {"kubeconfig": kubeconfig},
+    }
+
+
+def cluster_info_role() -> Object:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": _CLUSTER_INFO_ROLE, "namespace": "kube-public"},
+        "rules": [
+            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["cluster-info"], "verbs": ["get"]}
+        ],
+    }
+
+
+def cluster_info_binding() -> Object:
+    """Anybody may read it, as with kubeadm: there is nothing secret in it."""
+    group = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": _CLUSTER_INFO_ROLE, "namespace": "kube-public"},
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": _CLUSTER_INFO_ROLE},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": ANONYMOUS}],
     }
 
 

@@ -27,6 +27,7 @@ import structlog
 from pybernetes.api.resources import NODES, SERVICES
 from pybernetes.api.user import AUTHENTICATED, User
 from pybernetes.apiserver.audit.trail import AuditTrail
+from pybernetes.apiserver.authenticators.legacy_tokens import LegacyTokenSigner
 from pybernetes.apiserver.bootstrap import (
     APISERVER_USER,
     START_HOOKS,
@@ -218,6 +219,7 @@ async def _work(
         root_ca_pem=pki.ca_pem.decode(),
         cluster_signing_cert_pem=certificate.read_text(),
         cluster_signing_key_pem=key.read_text(),
+        sign_legacy_token=LegacyTokenSigner(pki.service_account_key_pem()).sign,
         cluster_cidr=options.cluster_cidr,
     )
     servers = sharing.servers if sharing is not None else None

@@ -6,7 +6,7 @@ informers, works until cancelled and leaves nothing behind. Handlers only add ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,6 +37,9 @@ class ControllerConfig:
     cluster_signing_key_pem: str = ""
     """The CA that signs approved certificate signing requests; without it nothing is signed."""
     cluster_signing_duration_seconds: int = 365 * 24 * 3600
+    sign_legacy_token: Callable[[str, str, str, str], str] | None = None
+    """(namespace, account, its uid, secret) -> the token of a kubernetes.io/service-account-token Secret; without it
+    such Secrets are not filled."""
     cluster_cidr: str = "10.244.0.0/16"
     node_cidr_mask_size: int = 24
     allocate_node_cidrs: bool = True

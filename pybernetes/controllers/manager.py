@@ -61,7 +61,7 @@ class ControllerManager:
         catalog = Catalog(informers)
         recorders: list[EventRecorder] = []
         for spec in self._registry:
-            client = self._client_for(controller_user(spec.account))
+            client = self._client_for(controller_user(spec.account) if spec.account else READER)
             recorder = EventRecorder(client, spec.component, clock=self._clock)
             recorders.append(recorder)
             context = Context(client, informers, recorder, catalog, self._clock, self._config)

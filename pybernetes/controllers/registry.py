@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pybernetes.controllers.bootstraptoken.loop import BootstrapSignerController, TokenCleanerController
 from pybernetes.controllers.certificates.loop import (
     CSRApprovingController,
     CSRCleanerController,
@@ -34,6 +35,7 @@ from pybernetes.controllers.replicaset.loop import ReplicaSetController, Replica
 from pybernetes.controllers.resourcequota.loop import ResourceQuotaController
 from pybernetes.controllers.rootca.loop import RootCAController
 from pybernetes.controllers.serviceaccount.loop import ServiceAccountController
+from pybernetes.controllers.serviceaccounttoken.loop import ServiceAccountTokenController
 from pybernetes.controllers.statefulset.loop import StatefulSetController
 from pybernetes.controllers.tainteviction.loop import TaintEvictionController
 from pybernetes.controllers.ttlafterfinished.loop import TTLAfterFinishedController
@@ -44,7 +46,7 @@ class ControllerSpec:
     name: str
     """As upstream's ``--controllers`` flag names it."""
     account: str
-    """The service account in kube-system that it writes as."""
+    """The service account in kube-system that it writes as; empty for system:kube-controller-manager itself."""
     component: str
     """The source of its events."""
     make: Callable[[Context], Controller]
@@ -78,6 +80,12 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
         "root-ca-cert-publisher",
         RootCAController,
     ),
+    # As upstream: who makes service accounts' tokens cannot be one.
+    ControllerSpec(
+        "serviceaccount-token-controller", "", "serviceaccount-token-controller", ServiceAccountTokenController
+    ),
+    ControllerSpec("token-cleaner-controller", "token-cleaner", "token-cleaner", TokenCleanerController),
+    ControllerSpec("bootstrap-signer-controller", "bootstrap-signer", "bootstrap-signer", BootstrapSignerController),
     ControllerSpec("node-ipam-controller", "node-controller", "cidrAllocator", NodeIPAMController),
     ControllerSpec("node-lifecycle-controller", "node-controller", "node-controller", NodeLifecycleController),
     ControllerSpec(

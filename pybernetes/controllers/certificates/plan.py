@@ -26,9 +26,7 @@ _HOUR = 3600.0
 _APPROVED_EXPIRY, _DENIED_EXPIRY, _PENDING_EXPIRY = _HOUR, _HOUR, 24 * _HOUR
 _KUBELET_CLIENT_USAGES = frozenset(("key encipherment", "digital signature", "client auth"))
 _KUBELET_SERVING_USAGES = frozenset(("key encipherment", "digital signature", "server auth"))
-_CLIENT_USAGES = frozenset(
-    ("signing", "digital signature", "content commitment", "key encipherment", "key agreement", "client auth")
-)
+_CLIENT_USAGES = frozenset(("digital signature", "key encipherment", "client auth"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +111,11 @@ def signer_fault(csr: Object, asked: Asked) -> str:
         case name if name == KUBELET_SERVING_SIGNER:
             return kubelet_serving_fault(csr, asked)
         case name if name == CLIENT_SIGNER:
-            if not usages(csr) <= _CLIENT_USAGES or "client auth" not in usages(csr):
-                return "usages did not match [client auth]"
+            for usage in csr["spec"].get("usages") or ():
+                if usage not in _CLIENT_USAGES:
+                    return f"invalid usage for client certificate: {usage}"
+            if "client auth" not in usages(csr):
+                return "missing required usage for client certificate: client auth"
             if "system:masters" in asked.organizations:
                 return "subject organization system:masters is not allowed"
     return ""

@@ -13,6 +13,8 @@ from pybernetes.api.meta import Object
 from pybernetes.controllers.certificates.plan import Asked, usages
 
 _BACKDATE = datetime.timedelta(minutes=5)
+_SHORTEST_SECONDS = 600
+_SHORT_SECONDS = 8 * 3600
 _EXTENDED = {
     "any": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
     "client auth": ExtendedKeyUsageOID.CLIENT_AUTH,
@@ -38,9 +40,13 @@ class CertificateSigner:
 
     def sign(self, csr: Object, asked: Asked, now: float) -> bytes:
         """The certificate, PEM: as long as asked for, at most as long as configured and as the CA itself."""
-        wanted = int(csr["spec"].get("expirationSeconds") or self._longest)
-        at = datetime.datetime.fromtimestamp(now, datetime.UTC)
-        until = min(at + datetime.timedelta(seconds=min(wanted, self._longest)), self._certificate.not_valid_after_utc)
+        wanted = min(max(int(csr["spec"].get("expirationSeconds") or self._longest), _SHORTEST_SECONDS), self._longest)
+        at = datetime.datetime.fromtimestamp(int(now), datetime.UTC)
+        # A short life is whole from now on; of a long one the minutes of backdating are a part, as upstream's.
+        end = (
+            at + datetime.timedelta(seconds=wanted) - (_BACKDATE if wanted >= _SHORT_SECONDS else datetime.timedelta())
+        )
+        until = min(end, self._certificate.not_valid_after_utc)
         builder = (
             x509.CertificateBuilder()
             .subject_name(asked.request.subject)

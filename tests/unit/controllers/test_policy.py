@@ -207,7 +207,10 @@ SERVER = ["digital signature", "server auth"]
         (request("system:node:a", "system:nodes", certificates.KUBELET_SERVING_SIGNER, SERVER, ["a"]), ""),
         (request("system:node:a", "system:nodes", certificates.KUBELET_SERVING_SIGNER, SERVER), "required"),
         (request("jane", "dev", certificates.CLIENT_SIGNER, CLIENT), ""),
-        (request("jane", "dev", certificates.CLIENT_SIGNER, SERVER), "usages"),
+        (
+            request("jane", "dev", certificates.CLIENT_SIGNER, SERVER),
+            "invalid usage for client certificate: server auth",
+        ),
         (request("jane", "system:masters", certificates.CLIENT_SIGNER, CLIENT), "system:masters"),
     ],
 )
