@@ -68,7 +68,7 @@ def ip_address_cells(obj: Object, now: float) -> list[Any]:
         if parent.get("namespace"):
             text += f"/{parent['namespace']}"
         text += f"/{parent.get('name') or ''}"
-    return [name_of(obj), text, age(obj, now)]
+    return [name_of(obj), text]
 
 
 def _marked_default(obj: Object, *annotations: str) -> str:

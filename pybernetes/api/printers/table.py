@@ -27,7 +27,7 @@ _PRINTERS: dict[Resource, tuple[tuple[c.Column, ...], Cells]] = {
     r.PERSISTENTVOLUMES: (c.PERSISTENT_VOLUME, core.persistent_volume_cells),
     r.PODS: (c.POD, pod_cells),
     r.PODTEMPLATES: (c.POD_TEMPLATE, core.pod_template_cells),
-    r.REPLICATIONCONTROLLERS: (c.REPLICAS, workloads.replication_controller_cells),
+    r.REPLICATIONCONTROLLERS: (c.REPLICATION_CONTROLLER, workloads.replication_controller_cells),
     r.RESOURCEQUOTAS: (c.RESOURCE_QUOTA, core.resource_quota_cells),
     r.SECRETS: (c.SECRET, core.secret_cells),
     r.SERVICEACCOUNTS: (c.SERVICE_ACCOUNT, core.service_account_cells),
@@ -42,7 +42,7 @@ _PRINTERS: dict[Resource, tuple[tuple[c.Column, ...], Cells]] = {
     r.CONTROLLERREVISIONS: (c.CONTROLLER_REVISION, workloads.controller_revision_cells),
     r.DAEMONSETS: (c.DAEMON_SET, workloads.daemon_set_cells),
     r.DEPLOYMENTS: (c.DEPLOYMENT, workloads.deployment_cells),
-    r.REPLICASETS: (c.REPLICAS, workloads.replica_set_cells),
+    r.REPLICASETS: (c.REPLICA_SET, workloads.replica_set_cells),
     r.STATEFULSETS: (c.STATEFUL_SET, workloads.stateful_set_cells),
     r.HORIZONTALPODAUTOSCALERS: (c.HORIZONTAL_POD_AUTOSCALER, workloads.horizontal_pod_autoscaler_cells),
     r.HORIZONTALPODAUTOSCALERS_V1: (c.HORIZONTAL_POD_AUTOSCALER, workloads.horizontal_pod_autoscaler_cells),
@@ -61,7 +61,7 @@ _PRINTERS: dict[Resource, tuple[tuple[c.Column, ...], Cells]] = {
     r.SERVICECIDRS: (c.SERVICE_CIDR, other.service_cidr_cells),
     r.RUNTIMECLASSES: (c.RUNTIME_CLASS, other.runtime_class_cells),
     r.PODDISRUPTIONBUDGETS: (c.POD_DISRUPTION_BUDGET, workloads.pod_disruption_budget_cells),
-    r.CLUSTERROLEBINDINGS: (c.ROLE_BINDING, core.role_binding_cells),
+    r.CLUSTERROLEBINDINGS: (c.CLUSTER_ROLE_BINDING, core.role_binding_cells),
     r.ROLEBINDINGS: (c.ROLE_BINDING, core.role_binding_cells),
     r.DEVICECLASSES: (c.NAME_AND_AGE, other.age_cells),
     r.RESOURCECLAIMS: (c.RESOURCE_CLAIM, other.resource_claim_cells),
@@ -84,9 +84,15 @@ def _printer(resource: Resource) -> tuple[tuple[c.Column, ...], Cells]:
     return _PRINTERS.get(resource, _DEFAULT)
 
 
+@lru_cache(maxsize=256)
+def _definitions(shown: tuple[c.Column, ...]) -> list[Object]:
+    """Shared by all tables: not to be changed."""
+    return [column.definition() for column in shown]
+
+
 def columns(resource: Resource) -> list[Object]:
     """The TableColumnDefinitions of a resource. Kinds without a printer have a name and a time of creation."""
-    return [column.definition() for column in _printer(resource)[0]]
+    return list(_definitions(_printer(resource)[0]))
 
 
 def cells(resource: Resource, obj: Object, now: float) -> list[Any]:
@@ -132,7 +138,7 @@ def table(
                 row["conditions"] = conditions
         row["object"] = _row_object(obj, include_object, version)
         rows.append(row)
-    shown = [d.definition() for d in definitions] if headers else []
+    shown = _definitions(definitions) if headers else []
     return wrap(shown, rows, resource_version, continue_token, remaining, version=version)
 
 
