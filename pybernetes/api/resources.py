@@ -42,6 +42,8 @@ class Resource:
     storage_plural: str = ""
     """The stored resource's plural where two groups serve one stored kind (events)."""
     storage_group: str | None = None
+    deprecation: str = ""
+    """What every answer about it warns of."""
 
     def __hash__(self) -> int:
         # Resources are keys of many tables on the way of every request: not all their fields, each time.
@@ -113,6 +115,7 @@ def _resource(
     categories: tuple[str, ...] = (),
     storage_plural: str = "",
     storage_group: str | None = None,
+    deprecation: str = "",
 ) -> Resource:
     subresources = list(sub)
     if scale:
@@ -132,6 +135,7 @@ def _resource(
         tuple(sorted(subresources, key=lambda s: s.name)),
         storage_plural,
         storage_group,
+        deprecation,
     )
 
 
@@ -139,10 +143,22 @@ _WITHOUT_COLLECTION = tuple(v for v in CRUD if v != "deletecollection")
 
 BINDINGS = _resource("", "bindings", "Binding", verbs=_REVIEW)
 COMPONENTSTATUSES = _resource(
-    "", "componentstatuses", "ComponentStatus", namespaced=False, short=("cs",), verbs=("get", "list")
+    "",
+    "componentstatuses",
+    "ComponentStatus",
+    namespaced=False,
+    short=("cs",),
+    verbs=("get", "list"),
+    deprecation="v1 ComponentStatus is deprecated in v1.19+",
 )
 CONFIGMAPS = _resource("", "configmaps", "ConfigMap", short=("cm",))
-ENDPOINTS = _resource("", "endpoints", "Endpoints", short=("ep",))
+ENDPOINTS = _resource(
+    "",
+    "endpoints",
+    "Endpoints",
+    short=("ep",),
+    deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+)
 EVENTS = _resource("", "events", "Event", short=("ev",))
 LIMITRANGES = _resource("", "limitranges", "LimitRange", short=("limits",))
 NAMESPACES = _resource(

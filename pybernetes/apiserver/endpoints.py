@@ -25,6 +25,9 @@ from pybernetes.apiserver.requests import Request
 Handler = Callable[[RequestInfo, Request], Awaitable[web.StreamResponse | None]]
 """Answers a path, or None where there is no such path."""
 
+_WITH_HEAD = ("/healthz", "/livez", "/readyz", "/metrics", "/openapi/")
+"""What upstream serves without a router, and so answers HEAD too."""
+
 _JSON_KEYS = b"application/jwk-set+json"
 
 log = structlog.get_logger(__name__)
@@ -107,7 +110,7 @@ class Endpoints:
             handler = self._first.get(first)
             if handler is None:
                 return None
-        if request.method not in ("GET", "HEAD"):
+        if request.method != "GET" and not (request.method == "HEAD" and info.path.startswith(_WITH_HEAD)):
             raise errors.MethodNotAllowed("the server does not allow this method on the requested resource", details={})
         return await handler(info, request)
 

@@ -299,6 +299,8 @@ class HTTPHandler:
         """The request's verb. Raises `MethodNotAllowed` and `NotFound`."""
         resource = target.resource
         assert resource is not None
+        if resource.deprecation:
+            info.warnings.append(resource.deprecation)
         if target.subresource:
             subresource = resource.subresource(target.subresource)
             if subresource is None:
@@ -307,7 +309,7 @@ class HTTPHandler:
             if verb is None or verb not in subresource.verbs:
                 raise method_not_allowed()
             return verb
-        if method == "GET" or method == "HEAD":
+        if method == "GET":
             watch = target.watch or parse.flag(info.query, "watch")
             verb = ("watch" if watch else "list") if not target.name or target.watch else "get"
         elif target.name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pybernetes.api.errors import BadRequest
+from pybernetes.api.errors import BadRequest, NotAcceptable
 from pybernetes.api.meta import Object
 from pybernetes.api.printers import IncludeObject, table
 from pybernetes.api.resources import Resource
@@ -12,7 +12,7 @@ from pybernetes.apiserver import encoding
 from pybernetes.apiserver.entries import Entry, Frame
 from pybernetes.apiserver.interfaces import RequestInfo
 from pybernetes.apiserver.listing import Listing
-from pybernetes.apiserver.negotiation import YAML, Media, not_acceptable
+from pybernetes.apiserver.negotiation import YAML, Media
 from pybernetes.apiserver.replies import render, render_bytes
 from pybernetes.lib.clock import Clock
 
@@ -65,7 +65,10 @@ def render_answer(info: RequestInfo, answer: Entry | Object, media: Media, now: 
         return render(shown, media)
     if media.transform == "PartialObjectMetadata":
         return render(_partial(obj, media.version), media)
-    raise not_acceptable()
+    raise NotAcceptable(
+        "you requested PartialObjectMetadataList, but the requested object is not a list "
+        f"(*{resource.version}.{resource.kind})"
+    )
 
 
 def list_meta(listing: Listing) -> Object:
@@ -98,7 +101,10 @@ def render_list(info: RequestInfo, listing: Listing, media: Media, now: float) -
         return render(shown, media)
     if media.transform == "PartialObjectMetadataList":
         return render(_partial_list(objects, list_meta(listing), media.version), media)
-    raise not_acceptable()
+    raise NotAcceptable(
+        "you requested PartialObjectMetadata, but the requested object is a list "
+        f"(*{resource.version}.{resource.list_kind})"
+    )
 
 
 class WatchRenderer:

@@ -74,7 +74,8 @@ async def status_patch(w: Walker, k: Kind) -> None:
     owned = [
         (m["manager"], m["operation"], m.get("subresource")) for m in answer["metadata"].get("managedFields") or ()
     ]
-    if ("walk", "Apply", "status") not in owned:
+    # Who approves is no matter of the status: its conditions are nobody's there.
+    if ("walk", "Apply", "status") not in owned and k.kind != "CertificateSigningRequest":
         raise Fault(f"the managers after an apply of the status are {owned}")
     missing = merged(applied, {"metadata": {"name": "absent"}})
     refusal = await w.patch(k.path("absent", "status"), missing, "apply", status=404, fieldManager="walk")

@@ -329,3 +329,44 @@ async def test_requests_in_flight_finish_when_the_server_stops(server: Server, m
     await stopping
     with pytest.raises(aiohttp.ClientError):
         await server.get(MAPS)
+
+
+# ---- methods, warnings and forms that are refused
+
+
+async def test_head_and_options(server: Server) -> None:
+    """Upstream's router knows neither of them for resources and discovery; what bypasses it answers HEAD."""
+    for path in ("/api/v1/nodes", "/api/v1/namespaces/default", "/apis", "/api/v1", "/version"):
+        for method in ("HEAD", "OPTIONS"):
+            assert (await server.request(method, path)).status == 405, (method, path)
+    for path in ("/healthz", "/livez", "/metrics", "/openapi/v2"):
+        answer = await server.request("HEAD", path)
+        assert answer.status == 200 and answer.body == b"", path
+
+
+async def test_deprecated_kinds_warn(server: Server) -> None:
+    wanted = '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'
+    path = "/api/v1/namespaces/default/endpoints"
+    for answer in (
+        await server.get(path),
+        await server.get(f"{path}/kubernetes"),
+        await server.post(path, {"metadata": {"name": "a"}}),
+        await server.get(f"{path}/none"),
+    ):
+        assert answer.headers["Warning"] == wanted, answer.status
+    status = await server.get("/api/v1/componentstatuses")
+    assert status.headers["Warning"] == '299 - "v1 ComponentStatus is deprecated in v1.19+"'
+    assert "Warning" not in (await server.get("/api/v1/pods")).headers
+
+
+async def test_lists_are_no_single_objects(server: Server) -> None:
+    one = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+    answer = await accept(server, "/api/v1/namespaces", one)
+    text = "you requested PartialObjectMetadata, but the requested object is a list (*v1.NamespaceList)"
+    assert (answer.status, answer.json["message"]) == (406, text)
+    many = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+    answer = await accept(server, "/api/v1/namespaces/default", many)
+    text = "you requested PartialObjectMetadataList, but the requested object is not a list (*v1.Namespace)"
+    assert (answer.status, answer.json["message"]) == (406, text)
+    both = await accept(server, "/api/v1/namespaces", f"{many},application/json")
+    assert both.json["kind"] == "PartialObjectMetadataList"

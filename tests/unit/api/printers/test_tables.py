@@ -337,3 +337,27 @@ def test_a_scale_has_columns_of_its_own() -> None:
     out = table(r.DEPLOYMENTS, [scale], NOW)
     assert [d["name"] for d in out["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
     assert out["rows"][0]["cells"] == ["web", 3, 2, AGE]
+
+
+def _shown(resource: Resource) -> list[tuple[str, str, str, int]]:
+    return [(d["name"], d["type"], d["format"], d["priority"]) for d in columns(resource)]
+
+
+def test_every_column_is_described_and_has_its_cell() -> None:
+    for resource in r.BUILTIN:
+        definitions = columns(resource)
+        assert len(cells(resource, named(), NOW)) == len(definitions), resource
+        undescribed = [d["name"] for d in definitions if not d["description"]]
+        assert undescribed == (["Handler"] if resource is r.RUNTIMECLASSES else []), resource
+    assert columns(r.PODS)[0]["description"].startswith("Name must be unique within a namespace.")
+
+
+def test_types_and_formats_that_are_not_what_one_thinks() -> None:
+    assert _shown(r.DEPLOYMENTS)[2:4] == [("Up-to-date", "string", "", 0), ("Available", "string", "", 0)]
+    assert _shown(r.SECRETS)[2] == ("Data", "string", "", 0)
+    assert _shown(r.STORAGECLASSES)[4] == ("AllowVolumeExpansion", "string", "", 0)
+    assert _shown(r.VOLUMEATTACHMENTS)[1] == ("Attacher", "string", "name", 0)
+    assert _shown(r.PRIORITYCLASSES)[1:3] == [("Value", "integer", "", 0), ("Global-Default", "boolean", "", 0)]
+    assert _shown(r.IPADDRESSES) == [("Name", "string", "name", 0), ("ParentRef", "string", "", 0)]
+    assert _shown(r.CLUSTERROLES) == [("Name", "string", "name", 0), ("Created At", "date", "", 0)]
+    assert _shown(r.EVENTS)[-1] == ("Name", "string", "name", 1)
