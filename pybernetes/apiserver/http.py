@@ -53,7 +53,6 @@ from pybernetes.apiserver.replies import (
 from pybernetes.apiserver.requests import BODY_BYTES_MAX, Request
 from pybernetes.apiserver.store_errors import api_error
 from pybernetes.apiserver.watch_stream import WatchStreams
-from pybernetes.client.interface import APPLY_PATCH, JSON_PATCH
 from pybernetes.lib.clock import Clock
 from pybernetes.store.interface import StoreError
 
@@ -420,21 +419,7 @@ class HTTPHandler:
         content_type = request.content_type
         if content_type not in patching.TYPES:
             raise patching.unsupported(content_type)
-        body = await _read(request)
-        try:
-            parsed = text.parse_yaml(body) if content_type == APPLY_PATCH else text.parse_json(body)
-        except text.TextError as e:
-            raise errors.BadRequest(f"error decoding patch: {e}") from e
-        if content_type == JSON_PATCH:
-            if not isinstance(parsed.value, list):
-                raise errors.BadRequest(
-                    "error decoding patch: json: cannot unmarshal into Go value of type jsonpatch.Patch"
-                )
-        elif not isinstance(parsed.value, dict):
-            raise errors.BadRequest(
-                "error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}"
-            )
-        return patching.Patch(content_type, parsed.value)
+        return patching.read(content_type, await _read(request), options.field_validation)
 
     async def _delete_body(self, request: Request) -> Object | None:
         if not request.can_read_body:

@@ -221,35 +221,38 @@ class Operations:
         if info.subresource == "scale":
             return await self._patch_scale(info, patch, what, options)
         if patch.type == APPLY_PATCH:
-            return await self._apply(info, patch.body, options)
+            return await self._apply(info, patch, options)
         strategy = subresources.strategy_for(info, self.kinds.strategy(resource), self.registry.clock)
 
         async def patched(existing: Entry | None) -> Object:
             assert existing is not None
             wanted = patching.apply(patch, existing.object_as(resource), what)
-            return self._settle(info, wanted, options, lambda given: self._decode_patched(info, given, what, options))
+            return self._settle(
+                info, wanted, options, lambda given: self._decode_patched(info, given, what, options, patch)
+            )
 
         entry, created = await self.registry.update(info, patched, strategy=strategy, retry=True)
         return Written(entry, created)
 
     async def _patch_scale(self, info: RequestInfo, patch: Patch, what: What, options: WriteOptions) -> Written:
         is_apply = patch.type == APPLY_PATCH
+        configuration = patching.configuration(patch) if is_apply else {}
         if is_apply:
-            _check_applied_name(info, patch.body)
+            _check_applied_name(info, configuration)
 
         def patched(current: Object) -> Object:
             if is_apply:
                 wanted = ssa.apply(
                     current,
-                    patch.body,
+                    configuration,
                     scaling.scale_scope(),
                     manager=options.field_manager,
                     force=options.force,
                     now=self.registry.clock.now(),
                 )
-            else:
-                wanted = patching.apply(patch, current, what)
-            return self._decode_patched(info, wanted, what, options)
+                patching.tell_duplicates(patch, options.field_validation, info.warnings)
+                return self._decode_patched(info, wanted, what, options)
+            return self._decode_patched(info, patching.apply(patch, current, what), what, options, patch)
 
         return await self._scale(info, patched, retry=True, applied=is_apply)
 
@@ -281,10 +284,11 @@ class Operations:
         entry, _ = await self.registry.update(info, scaled, strategy=strategy, retry=retry, applied=True)
         return Written(to_scale(resource, entry.obj))
 
-    async def _apply(self, info: RequestInfo, configuration: Object, options: WriteOptions) -> Written:
+    async def _apply(self, info: RequestInfo, patch: Patch, options: WriteOptions) -> Written:
         """Server-side apply: creates the object where it is not there."""
         resource = info.resource
         assert resource is not None
+        configuration = patching.configuration(patch)
         _check_applied_name(info, configuration)
 
         async def applied(existing: Entry | None) -> Object:
@@ -308,6 +312,7 @@ class Operations:
                 now=self.registry.clock.now(),
                 convert=converter(resource, None, live or configuration),
             )
+            patching.tell_duplicates(patch, options.field_validation, info.warnings)
             meta = obj.setdefault("metadata", {})
             meta.setdefault("name", info.name)
             return self._settle(info, obj, options, lambda given: self._decode_patched(info, given, resource, options))
@@ -318,8 +323,14 @@ class Operations:
         )
         return Written(entry, created)
 
-    def _decode_patched(self, info: RequestInfo, obj: Object, what: What, options: WriteOptions) -> Object:
-        decoded, warnings = self.kinds.decode_patched(check_kind(obj, what), what, options.field_validation)
+    def _decode_patched(
+        self, info: RequestInfo, obj: Object, what: What, options: WriteOptions, patch: Patch | None = None
+    ) -> Object:
+        """The object that `patch` made; None for a server-side apply, whose configuration was looked at already."""
+        faults, shown = (patch.faults, patching.shown(patch)) if patch is not None else ((), None)
+        decoded, warnings = self.kinds.decode_patched(
+            check_kind(obj, what), what, options.field_validation, faults, shown
+        )
         for warning in warnings:
             if warning not in info.warnings:
                 info.warnings.append(warning)

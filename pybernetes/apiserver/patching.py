@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pybernetes.api import errors, field
 from pybernetes.api.meta import Object
 from pybernetes.api.patch import json_patch, merge, strategic
+from pybernetes.api.schema import text
+from pybernetes.api.schema.decode import FieldValidation
 from pybernetes.api.schema.nodes import type_of
 from pybernetes.apiserver.options import WriteOptions
 from pybernetes.apiserver.served import What
 from pybernetes.client.interface import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 
 TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
+
+_OPERATION_FIELDS = frozenset({"op", "path", "from", "value"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +28,50 @@ class Patch:
 
     type: str
     body: Any
+    faults: tuple[str, ...] = ()
+    """What strict decoding has to say about its text: duplicate and unknown fields."""
+    fault: errors.ApiError | None = None
+    """Why the text is no patch. Told when the patch is applied, since what is not there is told before."""
 
 
 def unsupported(content_type: str) -> errors.UnsupportedMediaType:
     return errors.UnsupportedMediaType(
         f"the body of the request was in an unknown format - accepted media types include: {', '.join(TYPES)}"
     )
+
+
+def read(type_: str, body: bytes, validation: FieldValidation) -> Patch:
+    """The patch in a request's body."""
+    strict = validation != "Ignore"
+    try:
+        if type_ == APPLY_PATCH:
+            parsed = text.parse_yaml(body, find_duplicates=strict)
+        else:
+            parsed = text.parse_json(body, find_duplicates=strict)
+    except text.TextError as e:
+        return Patch(type_, None, fault=errors.BadRequest(_prefix(type_) + str(e)))
+    faults = parsed.faults
+    if type_ == JSON_PATCH and strict:
+        faults = [f"json patch {fault}" for fault in (*_unknown_fields(parsed.value), *faults)]
+    return Patch(type_, parsed.value, tuple(faults))
+
+
+def _prefix(type_: str) -> str:
+    if type_ == APPLY_PATCH:
+        return "error decoding YAML: "
+    return "" if type_ == STRATEGIC_MERGE_PATCH else "error decoding patch: "
+
+
+def _unknown_fields(operations: Any) -> list[str]:
+    if not isinstance(operations, list):
+        return []
+    return [
+        f'unknown field "[{i}].{key}"'
+        for i, operation in enumerate(operations)
+        if isinstance(operation, dict)
+        for key in operation
+        if key not in _OPERATION_FIELDS
+    ]
 
 
 def check_options(patch: Patch, options: WriteOptions) -> None:
@@ -42,10 +86,48 @@ def check_options(patch: Patch, options: WriteOptions) -> None:
 
 
 def apply(patch: Patch, current: Object, what: What) -> Object:
-    """The patched object, a new one; an applied configuration is merged as it is, which is right for a Scale alone.
-    Raises `Invalid`, `BadRequest` and others as the patch modules say."""
-    if patch.type in (MERGE_PATCH, APPLY_PATCH):
+    """The object patched in any way but server-side apply; a new one that may share parts with `current`.
+
+    Raises `Invalid`, `BadRequest` and others as the patch modules say.
+    """
+    if patch.fault is not None:
+        raise patch.fault
+    if patch.type == MERGE_PATCH:
         return merge.apply(current, patch.body)
     if patch.type == JSON_PATCH:
         return json_patch.apply(current, patch.body)
     return strategic.apply(current, patch.body, type_of(what))
+
+
+def configuration(patch: Patch) -> Object:
+    """What a server-side apply applies. Raises `BadRequest` where the body holds no object."""
+    if patch.fault is not None:
+        raise patch.fault
+    if not isinstance(patch.body, dict):
+        kind = _GO_KINDS.get(type(patch.body))
+        raise errors.BadRequest(
+            f"error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into Go "
+            "value of type map[string]interface {}"
+            if kind
+            else "Incorrect version specified in apply patch. Specified patch version: , expected: "
+        )
+    return patch.body
+
+
+_GO_KINDS: dict[type, str] = {str: "string", bool: "bool", int: "number", float: "number", list: "array"}
+
+
+def shown(patch: Patch) -> Callable[[], str] | None:
+    """How an error shows what was patched, where that is not the result."""
+    return partial(strategic.go_text, patch.body) if patch.type == STRATEGIC_MERGE_PATCH else None
+
+
+def tell_duplicates(patch: Patch, validation: FieldValidation, warnings: list[str]) -> None:
+    """Warns of duplicate fields in an applied configuration. Raises `BadRequest` where they are to be refused."""
+    if not patch.faults or validation == "Ignore":
+        return
+    why = "error converting YAML to JSON: " + ", ".join(patch.faults)
+    if validation == "Strict":
+        raise errors.BadRequest(f"error strict decoding YAML: {why}")
+    if why not in warnings:
+        warnings.append(why)

@@ -62,9 +62,16 @@ class ServedKinds:
         """(a new object in its type's form, warnings). Raises `BadRequest`."""
         return schema.decode(obj, what, field_validation, faults)
 
-    def decode_patched(self, obj: Any, what: What, field_validation: FieldValidation) -> tuple[Object, list[str]]:
+    def decode_patched(
+        self,
+        obj: Any,
+        what: What,
+        field_validation: FieldValidation,
+        faults: Sequence[str] = (),
+        shown: Callable[[], str] | None = None,
+    ) -> tuple[Object, list[str]]:
         """The same for what a patch made. Raises `Invalid`."""
-        return schema.decode_patched(obj, what, field_validation)
+        return schema.decode_patched(obj, what, field_validation, faults, shown)
 
     def strategy(self, resource: Resource) -> Strategy:
         """The strategy of the stored version of `resource`; events have rules of their own in either group."""

@@ -26,19 +26,19 @@ _BAD_ORDER = "invalid patch format of setElementOrder list"
 _LISTS_OF_LISTS = "lists of lists are not supported"
 
 
-def _go(value: Any) -> str:
+def go_text(value: Any) -> str:
     """A value as Go's ``%v`` prints it."""
     if isinstance(value, dict):
-        return "map[" + " ".join(f"{k}:{_go(v)}" for k, v in sorted(value.items())) + "]"
+        return "map[" + " ".join(f"{k}:{go_text(v)}" for k, v in sorted(value.items())) + "]"
     if isinstance(value, list):
-        return "[" + " ".join(_go(v) for v in value) + "]"
+        return "[" + " ".join(go_text(v) for v in value) + "]"
     if value is None:
         return "<nil>"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _no_merge_key(item: Any, key: str) -> BadRequest:
-    return BadRequest(f"map: {_go(item)} does not contain declared merge key: {key}")
+    return BadRequest(f"map: {go_text(item)} does not contain declared merge key: {key}")
 
 
 def _key_of(item: Any, merge_key: str) -> Any:
@@ -46,7 +46,7 @@ def _key_of(item: Any, merge_key: str) -> Any:
     if not merge_key:
         return item
     if not isinstance(item, dict):
-        raise BadRequest(f"expected a map in a list that merges by {merge_key}, but received {_go(item)}")
+        raise BadRequest(f"expected a map in a list that merges by {merge_key}, but received {go_text(item)}")
     if merge_key not in item:
         raise _no_merge_key(item, merge_key)
     return item[merge_key]
@@ -115,7 +115,7 @@ def _merge_map(live: dict[str, Any], patch: dict[str, Any], node: Node) -> dict[
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):
-        raise BadRequest(f"unknown patch type: {_go(directive)} in map: {_go(patch)}")
+        raise BadRequest(f"unknown patch type: {go_text(directive)} in map: {go_text(patch)}")
     target = dict(live)
     _retain_keys(target, patch)
     ordered = _orders(target, patch, node)
@@ -163,7 +163,7 @@ def _check_items(*lists: list[Any]) -> bool:
     if list in kinds:
         raise Invalid(REJECTED) from ValueError(_LISTS_OF_LISTS)
     if len(kinds) > 1 and not kinds <= {int, float}:
-        raise BadRequest(f"list element types are not identical: {_go(list(lists))}")
+        raise BadRequest(f"list element types are not identical: {go_text(list(lists))}")
     return kinds == {dict}
 
 
@@ -194,7 +194,7 @@ def _merge_list(live: list[Any], patch: list[Any], node: ListNode) -> list[Any]:
         elif directive == "merge":
             raise BadRequest("merging lists cannot yet be specified in the patch")
         else:
-            raise BadRequest(f"unknown patch type: {_go(directive)} in map: {_go(item)}")
+            raise BadRequest(f"unknown patch type: {go_text(directive)} in map: {go_text(item)}")
     if replace:
         return [_plain(item) for item in plain]
 
@@ -268,7 +268,9 @@ def _check_order(changes: list[Any], order: list[Any], merge_key: str) -> None:
         while at < len(wanted) and not _same(wanted[at], key):
             at += 1
         if at == len(wanted):
-            raise BadRequest(f"The order in patch list:\n{_go(changes)}\n doesn't match {_ORDER} list:\n{_go(order)}\n")
+            raise BadRequest(
+                f"The order in patch list:\n{go_text(changes)}\n doesn't match {_ORDER} list:\n{go_text(order)}\n"
+            )
         at += 1
 
 

@@ -437,13 +437,19 @@ def decode(
 
 
 def decode_patched(
-    obj: Any, what: Resource | GroupVersionKind, field_validation: FieldValidation = "Strict"
+    obj: Any,
+    what: Resource | GroupVersionKind,
+    field_validation: FieldValidation = "Strict",
+    faults: Sequence[str] = (),
+    shown: Callable[[], str] | None = None,
 ) -> tuple[Object, list[str]]:
-    """(the object that a patch made, warnings). Raises `Invalid` with upstream's text: the patch is at fault."""
+    """(the object that a patch made, warnings). `faults` are those of the patch's text, `shown` gives the patch as
+    errors show it; None for the object itself. Raises `Invalid` with upstream's text: the patch is at fault.
+    """
     try:
-        return decode_node(obj, _type(what), field_validation)
+        return decode_node(obj, _type(what), field_validation, faults)
     except DecodeError as e:
-        text = orjson.dumps(orjson.dumps(obj).decode()).decode()
+        text = orjson.dumps(shown() if shown is not None else orjson.dumps(obj).decode()).decode()
         message = f"Invalid value: {text}: {e}"
         raise Invalid(
             f' "" is invalid: patch: {message}',
