@@ -16,54 +16,41 @@ import asyncio
 import contextlib
 import dataclasses
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 import structlog
 
-from pybernetes.api.resources import NODES, SERVICES
-from pybernetes.api.user import AUTHENTICATED, User
 from pybernetes.apiserver.audit.trail import AuditTrail
-from pybernetes.apiserver.authenticators.legacy_tokens import LegacyTokenSigner
 from pybernetes.apiserver.bootstrap import (
     APISERVER_USER,
     START_HOOKS,
     BootstrapConfig,
-    KubernetesService,
     bootstrap,
     reachable_addresses,
 )
 from pybernetes.apiserver.claim import claim
 from pybernetes.apiserver.encryption.store import EncryptedStore
-from pybernetes.apiserver.flowcontrol.keeper import PolicyKeeper
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.apiserver.security import Security, SecurityConfig, build_security
 from pybernetes.apiserver.server import APIServer, APIServerConfig
 from pybernetes.cli.datastore import datastore_options, take_datastore_options
 from pybernetes.cli.server_security import LoadedSecurity, SecurityFlags, security_options
 from pybernetes.cli.sharing import Sharing
-from pybernetes.cli.supervision import part, run
-from pybernetes.client.events import EventRecorder
-from pybernetes.client.informer import Informers
-from pybernetes.client.interface import Client
+from pybernetes.cli.supervision import run
 from pybernetes.client.leases import LeaseTimings
 from pybernetes.cluster.netns import Namespace
-from pybernetes.cluster.nodeports import NodePortPublisher
-from pybernetes.cluster.processes import notify_ready
-from pybernetes.cluster.routes import NodeRoutes
-from pybernetes.controllers.manager import ControllerConfig, ControllerManager
 from pybernetes.lib import logs
 from pybernetes.lib.clock import SystemClock
-from pybernetes.scheduler.scheduler import Scheduler
 from pybernetes.store.etcd.config import EtcdConfig
 from pybernetes.store.interface import Store
 from pybernetes.store.memory import MemoryStore
 from pybernetes.store.sqlite import SQLiteStore
 
-SCHEDULER_USER = User("system:kube-scheduler", groups=(AUTHENTICATED,))
 _DRAIN_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
@@ -201,81 +188,11 @@ async def serve(options: ServerOptions) -> None:
         await bootstrap(api.client_for(APISERVER_USER), config, sharing.servers.addresses() if sharing else None)
         for done in bootstrapped:
             done()
-        await _work(options, namespace, config, pki, api, sharing)
+        # Only now, and beside the answering of requests: who asks the API server need not wait for the rest to load.
+        await asyncio.to_thread(import_module, "pybernetes.cli.control_plane")
+        from pybernetes.cli.control_plane import work
 
-
-async def _work(
-    options: ServerOptions,
-    namespace: Namespace | None,
-    config: BootstrapConfig,
-    pki: ClusterPKI,
-    api: APIServer,
-    sharing: Sharing | None,
-) -> None:
-    """Everything that works through the API, until cancelled or one of them ends."""
-    client = api.client_for(APISERVER_USER)
-    certificate, key = pki.paths("ca")
-    controller_config = ControllerConfig(
-        root_ca_pem=pki.ca_pem.decode(),
-        cluster_signing_cert_pem=certificate.read_text(),
-        cluster_signing_key_pem=key.read_text(),
-        sign_legacy_token=LegacyTokenSigner(pki.service_account_key_pem()).sign,
-        cluster_cidr=options.cluster_cidr,
-    )
-    servers = sharing.servers if sharing is not None else None
-    informers = Informers(client)
-    try:
-        async with asyncio.TaskGroup() as group:
-
-            def start(name: str, work: Any) -> None:
-                group.create_task(part(name, work), name=name)
-
-            controllers: ControllerManager | None = None
-            if sharing is None:
-                controllers = ControllerManager(api.client_for, config=controller_config)
-                start("controllers", _working(api, "controller-manager", controllers.run))
-                start("scheduler", _working(api, "scheduler", Scheduler(api.client_for(SCHEDULER_USER)).run))
-            else:
-                start("servers", sharing.servers.run)
-                for name, component, work in (
-                    ("controllers", "controller-manager", lambda c: _controllers(c, controller_config)),
-                    ("scheduler", "scheduler", lambda c: Scheduler(c(SCHEDULER_USER)).run()),
-                ):
-                    elected = sharing.elected(client, f"kube-{component}", api.client_for, work)
-                    start(name, _working(api, component, elected))
-            start("kubernetes-service", KubernetesService(client, api.reader, config, SystemClock(), servers).run)
-            start("flow-control", PolicyKeeper(client, api.reader, SystemClock()).run)
-            if namespace is not None:
-                start("routes", NodeRoutes(informers.for_(NODES), namespace=namespace).run)
-                if options.publish_node_ports:
-                    recorder = EventRecorder(client, "node-ports")
-                    publisher = NodePortPublisher(
-                        informers.for_(SERVICES), informers.for_(NODES), namespace, recorder, host=options.bind_address
-                    )
-                    start("events", recorder.run)
-                    start("node-ports", publisher.run)
-            informers.start()
-            # Where servers share the work, who does it is not known yet, and need not be.
-            if controllers is not None:
-                await controllers.synced()
-            notify_ready()
-            log.info("ready", address=f"https://{options.bind_address}:{options.port}")
-    finally:
-        await informers.stop()
-
-
-def _working(api: APIServer, component: str, work: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
-    """The work, with the component's status as healthy as long as it lasts."""
-
-    async def working() -> None:
-        with api.components.working(component):
-            await work()
-
-    return working
-
-
-async def _controllers(client_for: Callable[[User], Client], config: ControllerConfig) -> None:
-    await ControllerManager(client_for, config=config).run()
+        await work(options, namespace, config, pki, api, sharing)
 
 
 def _settings(options: ServerOptions) -> dict[str, str]:
