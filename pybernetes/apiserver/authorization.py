@@ -29,7 +29,7 @@ class AuthorizerChain:
         reasons = []
         for authorizer in self._authorizers:
             decision = authorizer.authorize(attributes)
-            if decision.allowed:
+            if decision.allowed or decision.denied:
                 return decision
             if decision.reason:
                 reasons.append(decision.reason)
@@ -41,6 +41,13 @@ class AlwaysAllow:
 
     def authorize(self, attributes: Attributes) -> Decision:
         return Decision(True)
+
+
+class AlwaysDeny:
+    """Allows nothing, and says so: ``--authorization-mode=AlwaysDeny``."""
+
+    def authorize(self, attributes: Attributes) -> Decision:
+        return Decision(False, "Everything is forbidden.")
 
 
 def quote(text: str) -> str:

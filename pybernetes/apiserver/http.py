@@ -34,7 +34,7 @@ from pybernetes.apiserver.deadlines import Deadlines, parse_timeout, too_late
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.flowcontrol.control import Flow, FlowControl, Overloaded
 from pybernetes.apiserver.flowcontrol.seats import Waiter
-from pybernetes.apiserver.interfaces import Authenticator, ConnectHandler, HandlerKey, RequestInfo
+from pybernetes.apiserver.interfaces import Authenticator, ConnectHandler, HandlerKey, RequestInfo, Undecided
 from pybernetes.apiserver.metrics import Metrics, RequestLabels
 from pybernetes.apiserver.negotiation import Media, accepts_gzip, negotiate
 from pybernetes.apiserver.operations import Operations, Written
@@ -63,6 +63,8 @@ _SHUTDOWN_RETRY_SECONDS = "5"
 _SHUTDOWN_TEXT = "The apiserver is shutting down, please try again later.\n"
 _HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
 _READING = frozenset(("get", "list", "watch", "proxy"))
+_ASKED_MAX = 32
+"""Questions to authorization webhooks in one request."""
 _TARGETS_KEPT = 8192
 _TARGET_LENGTH_MAX = 512
 _NO_QUERY: Mapping[str, str] = {}
@@ -99,6 +101,7 @@ class HTTPHandler:
         request_seconds: float = REQUEST_SECONDS_MAX,
         anonymous: bool | frozenset[str] = True,
         audit: HTTPAudit | None = None,
+        may_ask: bool = False,
     ) -> None:
         self._operations = operations
         self._authenticator = authenticator
@@ -109,6 +112,8 @@ class HTTPHandler:
         self._clock = clock
         self._anonymous = anonymous
         self._audit = audit
+        # Authorizers that ask others raise `Undecided`; without any, that step is not there.
+        self._walk = self._serve_decided if may_ask else self._serve
         self._targets: dict[str, Target] = {}
         self._generation = -1
         self._audit_prefix = str(uuid.uuid4())[:24]
@@ -146,7 +151,7 @@ class HTTPHandler:
         assert task is not None
         self._deadlines.enter(state, task, asyncio.get_running_loop().time())
         try:
-            response = await self._serve(request, state)
+            response = await self._walk(request, state)
         except Overloaded as error:
             response = text_reply(error.message + "\n", error.code)
             response.add_header("Retry-After", str(error.retry_after_seconds))
@@ -211,6 +216,16 @@ class HTTPHandler:
             state.labels(), response.status, None if state.long_running else time.perf_counter() - started
         )
         return response
+
+    async def _serve_decided(self, request: Request, state: _State) -> web.StreamResponse:
+        """`_serve`, anew each time that others had to be asked first who may do what: nothing is written by then."""
+        for _ in range(_ASKED_MAX):
+            try:
+                return await self._serve(request, state)
+            except Undecided as pending:
+                state.release()
+                await pending.ask()
+        return await self._serve(request, state)
 
     async def _serve(self, request: Request, state: _State) -> web.StreamResponse:
         raw = request.raw_path
@@ -422,7 +437,7 @@ class HTTPHandler:
         return patching.read(content_type, await _read(request), options.field_validation)
 
     async def _delete_body(self, request: Request) -> Object | None:
-        if not request.can_read_body:
+        if not request.can_read_body and request.body_read is None:
             return None
         value = (await _parse(request, "v1", "DeleteOptions")).value
         if value.get("kind") not in (None, "", "DeleteOptions"):

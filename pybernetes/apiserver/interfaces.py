@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from aiohttp import web
 from cryptography import x509
 
+from pybernetes.api import errors
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.api.user import User
@@ -101,20 +102,35 @@ class Attributes:
     """For non-resource requests."""
     field_selector: str | None = None
     """Of a list, watch or deletecollection; None where the asker does not say."""
+    about_resource: bool = False
+    """Set where a resource is meant even though none is named."""
 
     @property
     def is_resource_request(self) -> bool:
-        return bool(self.resource)
+        return bool(self.resource) or self.about_resource
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     allowed: bool
     reason: str = ""
+    denied: bool = False
+    """Whether it is refused for good, whatever others think; else not allowed means no opinion."""
+
+
+class Undecided(errors.Forbidden):
+    """An authorizer cannot say before it has asked others: wait for `ask`, then ask it again. Unheeded, it is a
+    refusal."""
+
+    def __init__(self, message: str, ask: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(message)
+        self.ask = ask
 
 
 class Authorizer(Protocol):
-    def authorize(self, attributes: Attributes) -> Decision: ...
+    def authorize(self, attributes: Attributes) -> Decision:
+        """At once. Raises `Undecided`."""
+        ...
 
 
 AdmissionOperation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]

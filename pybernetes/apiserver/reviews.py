@@ -6,15 +6,15 @@ from the authenticator's and authorizer's own tables and wait for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-from pybernetes.api import errors, field
+from pybernetes.api import errors
 from pybernetes.api.meta import Object, metadata
 from pybernetes.api.time import format_time
 from pybernetes.api.user import SYSTEM_MASTERS, User
+from pybernetes.apiserver import review_specs
 from pybernetes.apiserver.authenticators.chain import InvalidToken, TokenChain
-from pybernetes.apiserver.interfaces import Attributes, Authorizer, HandlerKey, ObjectHandler, RequestInfo
+from pybernetes.apiserver.interfaces import Authorizer, HandlerKey, ObjectHandler, RequestInfo
 from pybernetes.apiserver.node_authorizer import node_name_of
 from pybernetes.apiserver.rbac import Rule
 from pybernetes.lib.clock import Clock
@@ -83,23 +83,7 @@ class Reviews:
 
     async def local_subject_access_review(self, info: RequestInfo, body: Object) -> Object:
         """As `subject_access_review`, confined to the namespace of the request."""
-        asked = (body.get("spec") or {}).get("resourceAttributes")
-        if asked is None:
-            raise errors.invalid(
-                _AUTHORIZATION,
-                "LocalSubjectAccessReview",
-                "",
-                [
-                    field.invalid(
-                        field.Path("spec").child("nonResourceAttributes"),
-                        (body.get("spec") or {}).get("nonResourceAttributes"),
-                        "disallowed on this kind of request",
-                    )
-                ],
-            )
-        if (asked.get("namespace") or "") != info.namespace:
-            raise errors.BadRequest(f"spec.resourceAttributes.namespace must match namespace: {info.namespace}")
-        return self._review(body, "LocalSubjectAccessReview", self._subject(body))
+        return self._review(body, "LocalSubjectAccessReview", self._subject(body), info.namespace)
 
     async def self_subject_rules_review(self, info: RequestInfo, body: Object) -> Object:
         """The asker's rules in a namespace (``kubectl auth can-i --list``)."""
@@ -142,55 +126,18 @@ class Reviews:
         groups = tuple(str(g) for g in spec.get("groups") or ())
         return User(str(spec.get("user") or ""), str(spec.get("uid") or ""), groups, extra)
 
-    def _review(self, body: Object, kind: str, user: User) -> Object:
-        spec = body.get("spec") or {}
-        self._validate(spec, kind)
-        asked = spec.get("resourceAttributes")
-        if asked is not None:
-            attributes = Attributes(
-                user=user,
-                verb=str(asked.get("verb") or ""),
-                namespace=str(asked.get("namespace") or ""),
-                group=str(asked.get("group") or ""),
-                version=str(asked.get("version") or ""),
-                resource=str(asked.get("resource") or ""),
-                subresource=str(asked.get("subresource") or ""),
-                name=str(asked.get("name") or ""),
-                field_selector=_selector(asked.get("fieldSelector")),
-            )
-        else:
-            path = spec["nonResourceAttributes"]
-            attributes = Attributes(user=user, verb=str(path.get("verb") or ""), path=str(path.get("path") or ""))
+    def _review(self, body: Object, kind: str, user: User, namespace: str = "") -> Object:
+        review_specs.validate(body, kind, namespace)
+        attributes, fault = review_specs.attributes(body["spec"], user)
         decision = self._authorizer.authorize(attributes)
         status: Object = {"allowed": decision.allowed}
+        if decision.denied:
+            status["denied"] = True
         if decision.reason:
             status["reason"] = decision.reason
+        if fault:
+            status["evaluationError"] = fault
         return _answer(body, kind, _AUTHORIZATION, status)
-
-    def _validate(self, spec: Object, kind: str) -> None:
-        at = field.Path("spec")
-        faults: list[field.FieldError] = []
-        resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-        if resource is not None and path is not None:
-            faults.append(
-                field.invalid(
-                    at.child("nonResourceAttributes"),
-                    path,
-                    "cannot be specified in combination with resourceAttributes",
-                )
-            )
-        if resource is None and path is None:
-            faults.append(
-                field.invalid(
-                    at.child("resourceAttributes"),
-                    None,
-                    "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-                )
-            )
-        if kind != "SelfSubjectAccessReview" and not spec.get("user") and not spec.get("groups"):
-            faults.append(field.invalid(at.child("user"), "", "at least one of user or group must be specified"))
-        if faults:
-            raise errors.invalid(_AUTHORIZATION, kind, "", faults)
 
 
 def user_info(user: User) -> Object:
@@ -216,17 +163,3 @@ def _answer(body: Object, kind: str, group: str, status: Object) -> Object:
 
 def _without_empty(rule: Object) -> Object:
     return {key: value for key, value in rule.items() if value}
-
-
-def _selector(selector: Any) -> str | None:
-    """A review's field selector as a request's query would carry it; only what the node authorizer reads."""
-    if not isinstance(selector, dict):
-        return ""
-    if selector.get("rawSelector"):
-        return str(selector["rawSelector"])
-    parts: Sequence[str] = [
-        f"{r.get('key')}={r['values'][0]}"
-        for r in selector.get("requirements") or ()
-        if r.get("operator") == "In" and len(r.get("values") or ()) == 1
-    ]
-    return ",".join(parts)

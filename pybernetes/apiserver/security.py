@@ -22,7 +22,7 @@ from pybernetes.apiserver.authenticators.jwt_issuers import JWTIssuer, JWTIssuer
 from pybernetes.apiserver.authenticators.legacy_tokens import LAST_USED, LegacyTokens, NoteUse
 from pybernetes.apiserver.authenticators.static_tokens import StaticTokens
 from pybernetes.apiserver.authenticators.webhook import WebhookTokens
-from pybernetes.apiserver.authorization import AlwaysAllow, AuthorizerChain
+from pybernetes.apiserver.authorization import AlwaysAllow, AlwaysDeny, AuthorizerChain
 from pybernetes.apiserver.bootstrap import APISERVER_USER
 from pybernetes.apiserver.connect import PodConnections
 from pybernetes.apiserver.impersonation import Impersonator
@@ -43,6 +43,7 @@ from pybernetes.apiserver.rbac import RBACAuthorizer
 from pybernetes.apiserver.reviews import Reviews
 from pybernetes.apiserver.token_requests import TokenRequests
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER, ServiceAccountTokens
+from pybernetes.apiserver.webhook_authorizer import WebhookAuthorizer
 from pybernetes.client.interface import Client
 from pybernetes.lib.clock import Clock, SystemClock
 from pybernetes.lib.tunnel import SocketFactory
@@ -55,12 +56,26 @@ class TokenWebhookConfig:
     cache_seconds: float = 120.0
 
 
+AuthorizationMode = Literal["Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny"]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationWebhookConfig:
+    webhook: WebhookConfig
+    version: str = "v1beta1"
+    authorized_seconds: float = 300.0
+    unauthorized_seconds: float = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class SecurityConfig:
     pki: ClusterPKI
     socket_factory: SocketFactory | None = None
     """Makes the sockets of connections to kubelets, pods and services; None for the server's own network namespace."""
-    authorization_mode: Literal["RBAC", "AlwaysAllow"] = "RBAC"
+    authorization_modes: Sequence[AuthorizationMode] = ("Node", "RBAC")
+    """Asked in this order; the first that allows or denies decides. AlwaysAllow decides for whoever is left."""
+    authorization_webhook: AuthorizationWebhookConfig | None = None
+    """Of the mode Webhook."""
     anonymous: bool | frozenset[str] = True
     """Whether requests without credentials pass as system:anonymous, or on which paths."""
     bootstrap_tokens: bool = True
@@ -83,6 +98,8 @@ class Security:
     """Carries out impersonation too."""
     anonymous: bool | frozenset[str]
     authorizer: Authorizer
+    may_ask: bool
+    """Whether the authorizer may raise `Undecided`."""
     rbac: RBACAuthorizer
     admission: tuple[AdmissionPlugin, ...]
     object_handlers: dict[HandlerKey, ObjectHandler]
@@ -112,11 +129,9 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
     )
     rbac = RBACAuthorizer(reader)
     node = NodeAuthorizer(reader)
-    authorizer: Authorizer = (
-        AlwaysAllow() if config.authorization_mode == "AlwaysAllow" else AuthorizerChain([node, rbac])
-    )
-    client = client_for(APISERVER_USER)
     outbound = Outbound()
+    authorizer = _authorizer(config, node, rbac, outbound)
+    client = client_for(APISERVER_USER)
     legacy = LegacyTokens(tokens.key, reader, clock, frozenset(tokens.audiences), _noting(client))
     chain = _token_chain(config, tokens, legacy, reader, outbound)
     front_proxy = FrontProxy(config.front_proxy) if config.front_proxy is not None else None
@@ -138,6 +153,7 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
         authenticator=authenticator,
         anonymous=config.anonymous,
         authorizer=authorizer,
+        may_ask="Webhook" in config.authorization_modes,
         rbac=rbac,
         admission=plugins,
         object_handlers=object_handlers,
@@ -183,6 +199,38 @@ def _token_chain(
             )
         )
     return TokenChain(chain, tokens.audiences)
+
+
+def _authorizer(
+    config: SecurityConfig, node: NodeAuthorizer, rbac: RBACAuthorizer, outbound: Outbound
+) -> AuthorizerChain:
+    """Raises ValueError for the mode Webhook without a webhook."""
+    made: list[Authorizer] = []
+    for mode in config.authorization_modes:
+        match mode:
+            case "Node":
+                made.append(node)
+            case "RBAC":
+                made.append(rbac)
+            case "AlwaysAllow":
+                made.append(AlwaysAllow())
+            case "AlwaysDeny":
+                made.append(AlwaysDeny())
+            case "Webhook":
+                hook = config.authorization_webhook
+                if hook is None:
+                    raise ValueError("authorization-mode Webhook needs authorization-webhook-config-file")
+                made.append(
+                    WebhookAuthorizer(
+                        hook.webhook,
+                        outbound,
+                        config.clock,
+                        version=hook.version,
+                        authorized_seconds=hook.authorized_seconds,
+                        unauthorized_seconds=hook.unauthorized_seconds,
+                    )
+                )
+    return AuthorizerChain(made)
 
 
 def _noting(client: Client) -> NoteUse:

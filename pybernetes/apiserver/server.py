@@ -72,6 +72,8 @@ class SecurityParts(Protocol):
     @property
     def authorizer(self) -> Authorizer: ...
     @property
+    def may_ask(self) -> bool: ...
+    @property
     def admission(self) -> Sequence[AdmissionPlugin]: ...
     @property
     def object_handlers(self) -> Mapping[HandlerKey, ObjectHandler]: ...
@@ -199,6 +201,7 @@ class APIServer:
             request_seconds=config.request_seconds,
             anonymous=security.anonymous,
             audit=HTTPAudit(config.audit) if config.audit is not None else None,
+            may_ask=security.may_ask,
         )
         self._web = HTTPServer(handler.handle)
         loop = asyncio.get_running_loop()

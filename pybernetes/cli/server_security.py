@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 import click
 
@@ -26,7 +26,7 @@ from pybernetes.apiserver.authenticators.jwt_issuers import JWTIssuerConfig
 from pybernetes.apiserver.encryption import config as encryption_config
 from pybernetes.apiserver.encryption.config import EncryptionConfig
 from pybernetes.apiserver.outbound import load_webhook
-from pybernetes.apiserver.security import TokenWebhookConfig
+from pybernetes.apiserver.security import AuthorizationMode, AuthorizationWebhookConfig, TokenWebhookConfig
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER
 from pybernetes.lib.clock import Clock
 
@@ -87,6 +87,34 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--oidc-groups-prefix", default="", help="Put before each group."),
     click.option("--oidc-required-claim", multiple=True, help="claim=value that a token must have; repeatable."),
     click.option("--oidc-signing-algs", type=_NAMES, default=("RS256",), help="Algorithms taken.  [default: RS256]"),
+    click.option(
+        "--authorization-mode",
+        type=_NAMES,
+        default=("Node", "RBAC"),
+        help="Who decides, in this order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny.  [default: Node,RBAC]",
+    ),
+    click.option("--authorization-webhook-config-file", type=_FILE, help="The webhook that decides."),
+    click.option(
+        "--authorization-webhook-version",
+        type=click.Choice(["v1", "v1beta1"]),
+        default="v1beta1",
+        show_default=True,
+        help="The SubjectAccessReview it is sent.",
+    ),
+    click.option(
+        "--authorization-webhook-cache-authorized-ttl",
+        type=_DURATION,
+        default="5m0s",
+        show_default=True,
+        help="How long its permissions are kept.",
+    ),
+    click.option(
+        "--authorization-webhook-cache-unauthorized-ttl",
+        type=_DURATION,
+        default="30s",
+        show_default=True,
+        help="How long its refusals are kept.",
+    ),
     click.option("--authentication-token-webhook-config-file", type=_FILE, help="A webhook that knows tokens."),
     click.option(
         "--authentication-token-webhook-version",
@@ -157,6 +185,8 @@ class LoadedSecurity:
     jwt_issuers: tuple[JWTIssuerConfig, ...] = ()
     token_webhook: TokenWebhookConfig | None = None
     front_proxy: FrontProxyConfig | None = None
+    authorization_modes: tuple[AuthorizationMode, ...] = ("Node", "RBAC")
+    authorization_webhook: AuthorizationWebhookConfig | None = None
     encryption: EncryptionConfig | None = None
     audit: AuditOptions | None = None
 
@@ -180,6 +210,11 @@ class SecurityFlags:
     oidc_groups_prefix: str
     oidc_required_claim: tuple[str, ...]
     oidc_signing_algs: tuple[str, ...]
+    authorization_mode: tuple[str, ...]
+    authorization_webhook_config_file: Path | None
+    authorization_webhook_version: str
+    authorization_webhook_cache_authorized_ttl: float
+    authorization_webhook_cache_unauthorized_ttl: float
     authentication_token_webhook_config_file: Path | None
     authentication_token_webhook_version: str
     authentication_token_webhook_cache_ttl: float
@@ -209,6 +244,7 @@ class SecurityFlags:
                 issuers,
                 self._token_webhook(),
                 self._front_proxy(),
+                *self._authorization(),
                 encryption_config.load(self.encryption_provider_config) if self.encryption_provider_config else None,
                 self._audit(),
             )
@@ -262,6 +298,26 @@ class SecurityFlags:
             self.requestheader_uid_headers,
             self.requestheader_group_headers,
             self.requestheader_extra_headers_prefix,
+        )
+
+    def _authorization(self) -> tuple[tuple[AuthorizationMode, ...], AuthorizationWebhookConfig | None]:
+        known = get_args(AuthorizationMode)
+        for mode in self.authorization_mode:
+            if mode not in known:
+                raise click.UsageError(f'--authorization-mode: "{mode}" is not a valid mode')
+        modes = cast("tuple[AuthorizationMode, ...]", self.authorization_mode)
+        path = self.authorization_webhook_config_file
+        if (path is None) != ("Webhook" not in modes):
+            raise click.UsageError("--authorization-mode=Webhook and --authorization-webhook-config-file go together")
+        if not modes:
+            raise click.UsageError("at least one authorization-mode must be passed")
+        if path is None:
+            return modes, None
+        return modes, AuthorizationWebhookConfig(
+            load_webhook(path),
+            self.authorization_webhook_version,
+            self.authorization_webhook_cache_authorized_ttl,
+            self.authorization_webhook_cache_unauthorized_ttl,
         )
 
     def _audit(self) -> AuditOptions | None:

@@ -27,7 +27,11 @@ class HTTPAudit:
         self._trail = trail
 
     def begin(self, info: RequestInfo, request: Request, target: Target, audit_id: str) -> Record | None:
-        """Once the request's head is understood and its user known; before anybody is impersonated."""
+        """Once the request's head is understood and its user known; before anybody is impersonated. Asked again for a
+        request that is walked again, it goes on with the record that there is."""
+        if isinstance(request.audit, Record):
+            info.annotations = request.audit.annotations
+            return request.audit
         record = self._trail.begin(self._asked(info, request, target, audit_id))
         if record is not None:
             request.audit = record

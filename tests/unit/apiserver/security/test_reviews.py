@@ -13,6 +13,7 @@ from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
 from pybernetes.apiserver.authenticators.chain import TokenChain
 from pybernetes.apiserver.authorization import AuthorizerChain
 from pybernetes.apiserver.interfaces import RequestInfo
+from pybernetes.apiserver.node_authorizer import NodeAuthorizer
 from pybernetes.apiserver.rbac import RBACAuthorizer
 from pybernetes.apiserver.reviews import Reviews
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER, ServiceAccountTokens
@@ -85,12 +86,79 @@ async def test_refusals(reviews: Reviews) -> None:
     with pytest.raises(errors.Invalid, match="at least one of user or group must be specified"):
         await reviews.subject_access_review(info(), about(verb="get"))
     other = about(verb="get", namespace="bank")
-    with pytest.raises(errors.BadRequest, match="must match namespace: shop"):
+    with pytest.raises(
+        errors.Invalid, match=r'spec.resourceAttributes.namespace: .*"bank": must match metadata.namesp'
+    ):
         await reviews.local_subject_access_review(info(namespace="shop"), other)
     with pytest.raises(errors.BadRequest, match="no namespace on request"):
         await reviews.self_subject_rules_review(info(), {"spec": {}})
     with pytest.raises(errors.BadRequest, match="token is required"):
         await reviews.token_review(info(), {"spec": {}})
+
+
+@pytest.mark.parametrize(
+    ("selector", "fault"),
+    [
+        ({}, "when spec.resourceAttributes.fieldSelector is specified, requirements or rawSelector is required"),
+        (
+            {"rawSelector": "a=b", "requirements": [{"key": "a", "operator": "In", "values": ["b"]}]},
+            "may not specified",
+        ),
+        (
+            {"requirements": [{"operator": "In", "values": ["b"]}]},
+            "requirements[0].key: Required value: must be specif",
+        ),
+        ({"requirements": [{"key": "a", "operator": "In"}]}, "must be specified when `operator` is 'In' or 'NotIn'"),
+    ],
+)
+async def test_selectors_that_cannot_be(reviews: Reviews, selector: Object, fault: str) -> None:
+    review = about(verb="list", resource="pods")
+    review["spec"]["resourceAttributes"]["fieldSelector"] = selector
+    with pytest.raises(errors.Invalid) as refused:
+        await reviews.self_subject_access_review(info(), review)
+    assert fault in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("selectors", "fault"),
+    [
+        ({"fieldSelector": {"rawSelector": "spec.nodeName=n1"}}, ""),
+        ({"fieldSelector": {"rawSelector": "a"}}, "spec.resourceAttributes.fieldSelector ignored due to parse error"),
+        (
+            {
+                "fieldSelector": {
+                    "requirements": [
+                        {"key": "spec.nodeName", "operator": "In", "values": ["n1"]},
+                        {"key": "x", "operator": "Near", "values": ["y"]},
+                    ]
+                }
+            },
+            "spec.resourceAttributes.fieldSelector partially ignored due to parse error",
+        ),
+        (
+            {"labelSelector": {"rawSelector": "a in"}},
+            "spec.resourceAttributes.labelSelector ignored due to parse error",
+        ),
+    ],
+)
+async def test_selectors_are_taken_as_far_as_they_are_understood(
+    reader: MemoryReader, tokens: ServiceAccountTokens, clock: ManualClock, selectors: Object, fault: str
+) -> None:
+    rbac = RBACAuthorizer(reader)
+    chain = AuthorizerChain([NodeAuthorizer(reader), rbac])
+    reviews = Reviews(TokenChain([tokens], tokens.audiences), chain, rbac, clock)
+    review = about(verb="list", resource="pods")
+    review["spec"] |= {"user": "system:node:n1", "groups": ["system:nodes"]}
+    review["spec"]["resourceAttributes"] |= selectors
+    status = (await reviews.subject_access_review(info(), review))["status"]
+    assert status.get("evaluationError", "") == fault
+    assert status["allowed"] is ("spec.nodeName" in str(selectors))
+
+
+async def test_a_review_is_nothing_that_is_kept(reviews: Reviews) -> None:
+    review = {**about(verb="get", resource="pods"), "metadata": {"name": "x", "creationTimestamp": None}}
+    with pytest.raises(errors.Invalid, match=r"metadata: Invalid value: .*: must be empty"):
+        await reviews.self_subject_access_review(info(), review)
 
 
 async def test_my_rules(reviews: Reviews) -> None:
