@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pybernetes.apiserver.pki import ClusterPKI, write_private
-from pybernetes.cluster import kubeconfig
+from pybernetes.cluster import backup, kubeconfig
 from pybernetes.cluster.layout import ClusterSpec, Layout
 from pybernetes.cluster.network import Addresses
 
@@ -37,6 +37,7 @@ def ensure(layout: Layout, spec: ClusterSpec, *, service_ip: str) -> kubeconfig.
     """Makes everything that is missing; the administrator's access through the host's loopback."""
     addresses = Addresses.of(spec)
     layout.server_state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    backup.finish(layout.server_state)
     pki = ClusterPKI.ensure(
         pki_directory(layout),
         advertise_addresses=[addresses.gateway],
@@ -44,10 +45,14 @@ def ensure(layout: Layout, spec: ClusterSpec, *, service_ip: str) -> kubeconfig.
         cluster_domain=spec.cluster_domain,
     )
     for node in spec.node_names:
-        if not node_kubeconfig(layout, node).exists():
+        current = _issued_by(layout, node, pki)
+        if not current or not node_kubeconfig(layout, node).exists():
             _issue_node(layout, pki, node, addresses)
-        if not network_kubeconfig(layout, node).exists():
+        if not current or not network_kubeconfig(layout, node).exists():
             _issue_network(layout, pki, node, addresses)
+        if not current:
+            # Last: where it is this PKI's, so is everything beside it.
+            write_private(_node_ca(layout, node), pki.ca_pem, mode=0o644)
     pair = pki.pair("admin")
     access = kubeconfig.AdminAccess(
         f"https://127.0.0.1:{spec.api_port}", pki.ca_pem, pair.certificate_pem, pair.key_pem
@@ -58,12 +63,21 @@ def ensure(layout: Layout, spec: ClusterSpec, *, service_ip: str) -> kubeconfig.
     return access
 
 
+def _node_ca(layout: Layout, node: str) -> Path:
+    return layout.node_state(node) / "pki" / "ca.crt"
+
+
+def _issued_by(layout: Layout, node: str, pki: ClusterPKI) -> bool:
+    """Whether the node's credentials are of this PKI, and not of one that a restore has replaced."""
+    path = _node_ca(layout, node)
+    return path.exists() and path.read_bytes() == pki.ca_pem
+
+
 def _issue_node(layout: Layout, pki: ClusterPKI, node: str, addresses: Addresses) -> None:
     directory = layout.node_state(node) / "pki"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     client = pki.issue_node(node)
     serving = pki.issue_kubelet_serving(node, [node, addresses.node(node)])
-    write_private(directory / "ca.crt", pki.ca_pem, mode=0o644)
     for name, pair in (("client", client), ("serving", serving)):
         write_private(directory / f"{name}.key", pair.key_pem)
         write_private(directory / f"{name}.crt", pair.certificate_pem, mode=0o644)

@@ -140,6 +140,20 @@ def open_to_write(directory: Path, wal_limit_bytes: int = WAL_LIMIT_BYTES) -> sq
     return connection
 
 
+def create(directory: Path, revision: int) -> None:
+    """An empty store whose history begins after `revision`: what is older counts as compacted."""
+    directory.mkdir(mode=0o700, parents=True)
+    connection = open_to_write(directory)
+    try:
+        with connection:
+            for name in ("revision", "compacted", "removed"):
+                connection.execute("INSERT INTO facts VALUES (?, ?)", (name, revision))
+    except sqlite3.Error as error:
+        raise store_error(error) from error
+    finally:
+        connection.close()
+
+
 def _check_structure(connection: sqlite3.Connection) -> None:
     faults = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
     if faults != ["ok"]:
