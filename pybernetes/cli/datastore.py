@@ -1,4 +1,5 @@
-"""The options of ``p8s server`` that say where objects are kept, and how servers on one datastore share the work."""
+"""The options that say where objects are kept, of ``p8s server``, ``backup`` and ``restore``, and how servers on one
+datastore share the work."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-_OPTIONS = (
+_CONNECTION_OPTIONS = (
     click.option(
         "--datastore",
         default="sqlite",
@@ -42,6 +43,8 @@ _OPTIONS = (
     click.option("--datastore-keyfile", type=_FILE, help="The client certificate's key (PEM)."),
     click.option("--datastore-user", default="", help="The user for etcd.  [default: the URL's]"),
     click.option("--datastore-password-file", type=_FILE, help="A file with that user's password."),
+)
+_ELECTION_OPTIONS = (
     click.option(
         "--leader-elect-lease-duration",
         type=seconds,
@@ -69,16 +72,22 @@ _OPTIONS = (
 )
 
 
-def datastore_options(command: F) -> F:
-    for option in reversed(_OPTIONS):
+def connection_options(command: F) -> F:
+    """Where the datastore is and how to get in."""
+    for option in reversed(_CONNECTION_OPTIONS):
         command = option(command)
     return command
 
 
+def datastore_options(command: F) -> F:
+    """Those, and how servers share the work."""
+    for option in reversed(_ELECTION_OPTIONS):
+        command = option(command)
+    return connection_options(command)
+
+
 def take_datastore_options(options: dict[str, Any]) -> tuple[EtcdConfig | None, LeaseTimings]:
     """Takes these options but for ``datastore`` out of a command's, checked. Raises click.UsageError."""
-    ca, certificate, key = (options.pop(f"datastore_{name}") for name in ("cafile", "certfile", "keyfile"))
-    user, password_file = options.pop("datastore_user"), options.pop("datastore_password_file")
     duration, deadline, retry = (
         options.pop(f"leader_elect_{name}") for name in ("lease_duration", "renew_deadline", "retry_period")
     )
@@ -88,11 +97,18 @@ def take_datastore_options(options: dict[str, Any]) -> tuple[EtcdConfig | None, 
         timings = LeaseTimings(int(duration), deadline, retry)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    return take_connection_options(options), timings
+
+
+def take_connection_options(options: dict[str, Any]) -> EtcdConfig | None:
+    """None for a datastore that is not etcd. Raises click.UsageError."""
+    ca, certificate, key = (options.pop(f"datastore_{name}") for name in ("cafile", "certfile", "keyfile"))
+    user, password_file = options.pop("datastore_user"), options.pop("datastore_password_file")
     datastore = options["datastore"]
     if datastore in LOCAL:
         if ca or certificate or key or user or password_file:
             raise click.UsageError(f"--datastore {datastore} is not reached over the network: no --datastore-* applies")
-        return None, timings
+        return None
     if datastore.partition("://")[0] not in SCHEMES:
         raise click.UsageError(f"--datastore is sqlite, memory or an etcd:// URL, not {datastore!r}")
     try:
@@ -102,4 +118,4 @@ def take_datastore_options(options: dict[str, Any]) -> tuple[EtcdConfig | None, 
         )
     except ValueError as error:
         raise click.UsageError(f"--datastore: {error}") from None
-    return config, timings
+    return config

@@ -23,6 +23,8 @@ _COMMANDS = {
     "logs": ("inspection", "Show the log of the server or of a node."),
     "kubeconfig": ("inspection", "Print the administrator's kubeconfig."),
     "image": ("image", "Bring images into a cluster's nodes, and list them."),
+    "backup": ("backup", "Write a backup of a cluster to a file."),
+    "restore": ("backup", "Bring a cluster back from a backup."),
     "server": ("server", "Run the API server, the scheduler and the controllers."),
     "agent": ("agent", "Run a node: kubelet, service proxy, DNS and containerd."),
     "version": ("version", "Print the version."),
@@ -89,12 +91,15 @@ def run(arguments: list[str] | None = None) -> int:
 def _report(error: Exception, arguments: list[str] | None) -> int:
     from pybernetes.api.errors import ApiError
     from pybernetes.cluster.errors import ClusterError
+    from pybernetes.store.interface import StoreError
 
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments) or bool(os.environ.get("P8S_DEBUG"))
     if isinstance(error, ClusterError):
         message, hint, code = str(error), error.hint, error.exit_code
     elif isinstance(error, ApiError):
         message, hint, code = f"the API server said: {error.message}", "", 1
+    elif isinstance(error, StoreError):
+        message, hint, code = str(error), "", 1
     elif isinstance(error, PermissionError):
         message, hint, code = str(error), "run it with sudo", 3
     elif isinstance(error, OSError):

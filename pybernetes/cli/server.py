@@ -43,6 +43,7 @@ from pybernetes.cli.server_security import LoadedSecurity, SecurityFlags, securi
 from pybernetes.cli.sharing import Sharing
 from pybernetes.cli.supervision import run
 from pybernetes.client.leases import LeaseTimings
+from pybernetes.cluster import backup
 from pybernetes.cluster.netns import Namespace
 from pybernetes.lib import logs
 from pybernetes.lib.clock import SystemClock
@@ -50,6 +51,7 @@ from pybernetes.store.etcd.config import EtcdConfig
 from pybernetes.store.interface import Store
 from pybernetes.store.memory import MemoryStore
 from pybernetes.store.sqlite import SQLiteStore
+from pybernetes.store.transfer import check_whole
 
 _DRAIN_SECONDS = 2.0
 
@@ -155,11 +157,13 @@ async def serve(options: ServerOptions) -> None:
         config = BootstrapConfig(
             [options.advertise_address], options.advertise_port, options.service_cidr, options.cluster_domain
         )
+        await asyncio.to_thread(backup.finish, options.data_dir)
         pki = await asyncio.to_thread(_pki, options, config)
         front_proxy = options.security.front_proxy
         config = dataclasses.replace(config, client_ca_pem=pki.ca_pem, front_proxy=front_proxy)
         store = await _open_store(options)
         stack.push_async_callback(store.close)
+        await check_whole(store)
         sharing = None
         if options.etcd is not None:
             await claim(store, pki)

@@ -109,17 +109,21 @@ def _pki_files(data_dir: Path) -> Iterator[File]:
 # --- restore ---------------------------------------------------------------------------------------------------------
 
 
-def restore(path: Path, data_dir: Path, *, force: bool, clock: Clock | None = None) -> Restored:
-    """Makes the directory what the archive says. Raises `RestoreRefused`, StoreError (also for a bad archive, before
-    anything is touched, and for a store that is in use), OSError."""
+def restore(
+    path: Path, data_dir: Path, *, force: bool, with_store: bool = True, clock: Clock | None = None
+) -> Restored:
+    """Makes the directory what the archive says; without `with_store` its PKI alone. Raises `RestoreRefused`,
+    StoreError (also for a bad archive, before anything is touched, and for a store that is in use), OSError."""
     summary = archive.verify(path)
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(data_dir), contextlib.ExitStack() as stack:
         _finish(data_dir)
         store = data_dir / _STORE
-        if store.exists():
-            stack.callback(os.close, take_lock(store))
-        previous = _previous_revision(store, force=force)
+        previous = 0
+        if with_store:
+            if store.exists():
+                stack.callback(os.close, take_lock(store))
+            previous = _previous_revision(store, force=force)
         files = [r for r in archive.read(path) if isinstance(r, File)] if summary.files else []
         new_pki = bool(files) and not _same_pki(data_dir, files)
         if new_pki and (data_dir / _PKI).exists() and not force:
@@ -133,9 +137,10 @@ def restore(path: Path, data_dir: Path, *, force: bool, clock: Clock | None = No
         if new_pki:
             for file in files:
                 _write_file(temporary, file)
-        base = max(summary.head.revision, previous) + RAISE_REVISION
-        create(temporary / _STORE, base)
-        asyncio.run(_fill(temporary / _STORE, path, base))
+        if with_store:
+            base = max(summary.head.revision, previous) + RAISE_REVISION
+            create(temporary / _STORE, base)
+            asyncio.run(_fill(temporary / _STORE, path, base))
         stamp = _time(clock or SystemClock()).replace(":", "")
         _write_file(temporary, File(_TIME, 0o600, stamp.encode()))
         for directory in (p for p in [*temporary.rglob("*"), temporary] if p.is_dir()):
@@ -236,7 +241,9 @@ def _locked(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ClusterError(f"another p8s restore is at work in {data_dir}", hint="wait until it has ended") from None
+            raise ClusterError(
+                f"another p8s restore is at work in {data_dir}", hint="wait until it has ended"
+            ) from None
         yield
     finally:
         os.close(descriptor)

@@ -1,8 +1,8 @@
-"""Backup and restore of a local cluster: its server's data directory, with the cluster's specification beside it, so that
-the same cluster can be made again on a machine that has none.
+"""Backup and restore of a local cluster: its server's data directory, with the cluster's specification beside it, so
+that the same cluster can be made again on a machine that has none.
 
-A restore into a running cluster stops its server, and its agents where the certificates change, and leaves their start to
-`LocalCluster.up`; pods' processes run on meanwhile, and the agents settle them with what the restored cluster asks for.
+A restore into a running cluster stops its server, and its agents where the certificates change, and leaves their start
+to `LocalCluster.up`; pods' processes run on meanwhile, and the agents settle them with what the restored cluster asks.
 """
 
 from __future__ import annotations
@@ -35,10 +35,9 @@ async def back_up(target: Path, layout: Layout) -> Summary:
     return await backup.back_up(target, data_dir, backup.sqlite_pages(data_dir), extra={_SPEC: asdict(spec)})
 
 
-def restore(path: Path, layout: Layout, *, force: bool, progress: Progress) -> tuple[Restored, bool]:
-    """The restored state, and whether the cluster ran before and should be started again. Raises what
-    `backup.restore` raises; then a cluster that ran is still to be started too: `was_stopped` of the error's
-    notes says so through the caller's own look at the processes."""
+def restore(path: Path, layout: Layout, *, force: bool, progress: Progress) -> Restored:
+    """Afterwards what ran of the cluster is stopped, as far as the restore needs it; starting it again is the
+    caller's, also where this fails. Raises what `backup.restore` raises, and `NotRoot`."""
     requirements.check_root()
     summary = archive.verify(path)
     with locked(layout):
@@ -61,7 +60,7 @@ def restore(path: Path, layout: Layout, *, force: bool, progress: Progress) -> t
         if restored.new_pki:
             agents = [p for n, p in running.items() if n != "server"]
             processes.stop_all(agents, timeout_seconds=_STOP_SECONDS)
-    return restored, bool(running)
+    return restored
 
 
 def _settle_spec(layout: Layout, summary: Summary, path: Path) -> None:

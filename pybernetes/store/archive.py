@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pybernetes.store.interface import KeyValue, StoreError
 
@@ -67,7 +67,7 @@ class Summary:
 class ArchiveWriter:
     """Writes one archive; a `writing` context."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: gzip.GzipFile) -> None:
         self._stream = stream
         self._hash = hashlib.sha256()
         self._keys = 0

@@ -88,7 +88,9 @@ def read_sqlite(directory: Path) -> Iterator[tuple[int, list[KeyValue]]]:
 async def check_whole(store: Store) -> None:
     """Raises `HalfRestored`."""
     if (await store.range(MARK)).items:
-        raise HalfRestored("a restore into this datastore was interrupted: run p8s restore --force again to complete it")
+        raise HalfRestored(
+            "a restore into this datastore was interrupted: run p8s restore --force again to complete it"
+        )
 
 
 async def is_empty(store: Store) -> bool:
