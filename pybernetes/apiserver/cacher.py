@@ -23,6 +23,7 @@ import structlog
 
 from pybernetes.api.errors import Expired, GatewayTimeout
 from pybernetes.api.meta import Object
+from pybernetes.api.patch.managed import share_fields
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.entries import Change, Entry
@@ -478,6 +479,7 @@ def _split(key: str) -> tuple[str, str]:
 def _entry(key: str, stored: bytes, revision: int, obj: Object | None) -> Entry:
     if obj is None:
         obj = orjson.loads(stored)
+        share_fields(obj)
     assert obj is not None
     obj["metadata"]["resourceVersion"] = str(revision)
     return Entry(key, obj, encoding.with_version(stored, revision), revision)

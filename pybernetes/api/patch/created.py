@@ -97,15 +97,17 @@ def _walk_of(node: Node, declared: Field | None) -> Walk | None:
 
 
 def _bare_walk_of(declared: Field) -> Walk | None:
-    """The same for a field that an empty object has, and so does not count itself."""
+    """The same for a field that an empty object may have, and so does not count itself."""
     node = declared.node
-    if declared.struct and not declared.atomic and isinstance(node, ObjectNode) and not node.atomic:
-        return _map_walk(node, bare=True)
-    if declared.required and isinstance(node, ListNode) and node.list_type != "atomic":
-        return _list_walk(node, bare=True)
-    if declared.required and isinstance(node, MapNode) and not node.atomic and not declared.atomic:
-        return _map_walk(node, bare=True)
-    return _walk_of(node, declared)
+    if not (declared.struct or (declared.required and isinstance(node, (ListNode, MapNode)))):
+        return _walk_of(node, declared)
+    if _walk_of(node, declared) is None:
+        return _whole_unless_empty
+    return _list_walk(node, bare=True) if isinstance(node, ListNode) else _map_walk(node, bare=True)
+
+
+def _whole_unless_empty(value: Any) -> FieldSet:
+    return EMPTY if value else _NOTHING
 
 
 def _plan(node: Node, keys: tuple[str, ...], bare: bool) -> _Plan:
