@@ -20,7 +20,7 @@ from pybernetes.api.patch import apply as ssa
 from pybernetes.api.patch import scaling
 from pybernetes.api.patch.managed import RESET
 from pybernetes.api.patch.scope import scope_of
-from pybernetes.api.resources import COMPONENTSTATUSES, Resource
+from pybernetes.api.resources import COMPONENTSTATUSES, Resource, by_kind
 from pybernetes.apiserver import conversion, patching, subresources
 from pybernetes.apiserver.authorization import access_denied
 from pybernetes.apiserver.components import Components
@@ -374,11 +374,13 @@ def check_kind(body: Object, what: What) -> Object:
             f"the API version in the data ({own_version}) does not match the expected API version ({api_version})"
         )
     if own_kind and own_kind != kind:
-        version = api_version.rpartition("/")[2]
-        raise errors.BadRequest(
-            f'{own_kind} in version "{version}" cannot be handled as a {kind}: no kind "{own_kind}" is registered '
-            f'for version "{api_version}"'
-        )
+        group, _, version = api_version.rpartition("/")
+        if by_kind(api_version, own_kind) is not None:
+            internal = group.partition(".")[0] or "core"
+            why = f"converting ({version}.{own_kind}) to ({internal}.{kind}): unknown conversion"
+        else:
+            why = f'no kind "{own_kind}" is registered for version "{api_version}"'
+        raise errors.BadRequest(f'{own_kind} in version "{version}" cannot be handled as a {kind}: {why}')
     return {**body, "apiVersion": api_version, "kind": kind}
 
 

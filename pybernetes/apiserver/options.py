@@ -197,10 +197,14 @@ def write_options(query: Mapping[str, str], kind: str) -> WriteOptions:
     return WriteOptions(validation, manager, flag(query, "force"))
 
 
+_JSON_NAMES: dict[type, str] = {str: "string", bool: "bool", list: "array", dict: "object"}
+_GO_TYPES = {int: "int64", str: "v1.DeletionPropagation", bool: "bool"}
+
+
 def delete_options(query: Mapping[str, str], body: Object | None) -> tuple[DeleteOptions, bool]:
     """The options of a deletion and whether it is a dry run. A body, where there is one, replaces the query."""
     source: Mapping[str, Any]
-    if body:
+    if body is not None:
         source = body
         dry_values = body.get("dryRun") or []
         preconditions = body.get("preconditions") or {}
@@ -216,7 +220,10 @@ def delete_options(query: Mapping[str, str], body: Object | None) -> tuple[Delet
     for name, kind in (("gracePeriodSeconds", int), ("propagationPolicy", str), ("orphanDependents", bool)):
         value = source.get(name)
         if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-            raise BadRequest(f"json: cannot unmarshal into Go struct field DeleteOptions.{name}")
+            raise BadRequest(
+                f"json: cannot unmarshal {_JSON_NAMES.get(type(value), 'number')} into Go struct field "
+                f"DeleteOptions.{name} of type {_GO_TYPES[kind]}"
+            )
     if not isinstance(dry_values, list) or not isinstance(preconditions, dict):
         raise BadRequest("json: cannot unmarshal into Go value of type v1.DeleteOptions")
     options = DeleteOptions(

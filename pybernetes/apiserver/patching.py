@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,7 +50,7 @@ def read(type_: str, body: bytes, validation: FieldValidation) -> Patch:
             parsed = text.parse_json(body, find_duplicates=strict)
     except text.TextError as e:
         return Patch(type_, None, fault=errors.BadRequest(_prefix(type_) + str(e)))
-    faults = parsed.faults
+    faults: Sequence[str] = parsed.faults
     if type_ == JSON_PATCH and strict:
         faults = [f"json patch {fault}" for fault in (*_unknown_fields(parsed.value), *faults)]
     return Patch(type_, parsed.value, tuple(faults))

@@ -19,7 +19,7 @@ from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, clone
 from pybernetes.api.patch.managed import equal_but_for_time
 from pybernetes.api.resources import Resource
-from pybernetes.apiserver import conversion
+from pybernetes.apiserver import conversion, encoding
 from pybernetes.apiserver.admission.chain import NO_STEPS, AdmissionChain, Steps
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.identity import Identities
@@ -382,6 +382,11 @@ class Registry:
                 reservation = hook.begin(info, obj, old)
             if goes_with_update(obj, old):
                 written = await self.storage.remove(resource, existing, dry_run=info.dry_run)
+                if written is not None:
+                    # Watchers are told the last stored state; who updated gets what he made of it, as upstream.
+                    stored = encoding.encode_stored(resource.api_version, resource.kind, obj)
+                    raw = encoding.with_version(stored, existing.revision)
+                    written = Entry(existing.key, obj, raw, existing.revision)
             elif equal_but_for_time(obj, old) and not self.storage.is_stale(resource, existing):
                 return existing
             elif reservation is not None and reservation.guards and not info.dry_run:

@@ -29,6 +29,7 @@ _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in
 _NO_CACHE = b"Cache-Control: no-cache, private\r\n"
 _ONE_WRITE_BYTES = 64 * 1024
 _WARNINGS_BYTES_MAX = 4096
+_LONG_WARNING_BYTES_MAX = 256
 
 _JSON_TYPE = b"application/json"
 
@@ -160,9 +161,13 @@ def compress(reply: Reply) -> None:
 
 
 def add_warnings(reply: web.StreamResponse, warnings: list[str]) -> None:
-    """``Warning: 299`` headers, each text once, at most 4 KiB in all as upstream."""
+    """``Warning: 299`` headers, each text once, at most 4 KiB in all as upstream: where they are more, each is cut
+    to 256 characters, and then as many are told as fit."""
+    texts = list(dict.fromkeys(warnings))
+    if sum(map(len, texts)) >= _WARNINGS_BYTES_MAX:
+        texts = [text[:_LONG_WARNING_BYTES_MAX] for text in texts]
     size = 0
-    for text in dict.fromkeys(warnings):
+    for text in texts:
         size += len(text)
         if size > _WARNINGS_BYTES_MAX:
             break

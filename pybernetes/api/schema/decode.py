@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -32,6 +32,7 @@ from pybernetes.api.schema.nodes import (
     UnionNode,
     type_of,
 )
+from pybernetes.api.schema.text import Faults, Pairs, warnings_of
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 
@@ -370,32 +371,47 @@ def _union_decoder(node: UnionNode) -> Decoder:
 # ---- unknown fields: looked for again, with paths, only where there are some ------------------------------------
 
 
-def _unknown(value: Any, node: Node, path: str, out: list[str]) -> None:
+def _unknown(value: Any, node: Node, path: str, out: list[str], *, by_key: bool) -> None:
+    """Unknown fields in the order of the value, or of its keys; of `Pairs` also those that are there twice, which
+    are not told of a field that is unknown."""
     if isinstance(node, UnionNode):
-        node = node.object if isinstance(value, dict) else ListNode(node.object)
-    if isinstance(node, ObjectNode) and isinstance(value, dict):
-        for key, v in value.items():
-            below = f"{path}.{key}" if path else key
-            field = node.fields.get(key)
-            if field is None:
-                out.append(f'unknown field "{below}"')
-            else:
-                _unknown(v, field.node, below, out)
-    elif isinstance(node, ListNode) and isinstance(value, list):
+        node = node.object if isinstance(value, (dict, Pairs)) else ListNode(node.object)
+    if isinstance(node, ListNode) and isinstance(value, list) and not isinstance(value, Pairs):
         for i, v in enumerate(value):
-            _unknown(v, node.items, f"{path}[{i}]", out)
-    elif isinstance(node, MapNode) and isinstance(value, dict):
-        for key, v in value.items():
-            _unknown(v, node.values, f"{path}.{key}" if path else key, out)
+            _unknown(v, node.items, f"{path}[{i}]", out, by_key=by_key)
+    elif isinstance(node, (ObjectNode, MapNode)) and isinstance(value, (dict, Pairs)):
+        members = list(value.items() if isinstance(value, dict) else value)
+        seen: set[str] = set()
+        for key, v in sorted(members, key=_first) if by_key else members:
+            below = f"{path}.{key}" if path else key
+            field = node.fields.get(key) if isinstance(node, ObjectNode) else None
+            if field is None and isinstance(node, ObjectNode):
+                out.append(f'unknown field "{below}"')
+                continue
+            if key in seen:
+                out.append(f'duplicate field "{below}"')
+            seen.add(key)
+            of_value = field.node if field is not None else cast(MapNode, node).values
+            _unknown(v, of_value, below, out, by_key=by_key)
+
+
+def _first(pair: tuple[str, Any]) -> str:
+    return pair[0]
 
 
 # ---- entry points -----------------------------------------------------------------------------------------------
 
 
 def decode_node(
-    obj: Any, node: ObjectNode, field_validation: FieldValidation = "Strict", faults: Sequence[str] = ()
+    obj: Any,
+    node: ObjectNode,
+    field_validation: FieldValidation = "Strict",
+    faults: Sequence[str] = (),
+    *,
+    by_key: bool = False,
 ) -> tuple[Object, list[str]]:
-    """(the object in its type's form, warnings). `faults` are those that the text had: duplicate fields.
+    """(the object in its type's form, warnings). `faults` are those that the text had: duplicate fields. With
+    `by_key` unknown fields are told in the order of their names.
 
     Raises `DecodeError`, worded as upstream's decoder words it, without the sentence around it.
     """
@@ -407,12 +423,16 @@ def decode_node(
     if field_validation == "Ignore" or not (run.unknown or faults):
         return decoded, []
     found: list[str] = []
-    if run.unknown:
-        _unknown(obj, node, "", found)
-    found = list(dict.fromkeys([*found, *faults]))
+    if isinstance(faults, Faults) and faults.pairs is not None:
+        _unknown(faults.pairs, node, "", found, by_key=False)
+    else:
+        found += faults
+        if run.unknown:
+            _unknown(obj, node, "", found, by_key=by_key or (isinstance(faults, Faults) and faults.yaml))
+    found = list(dict.fromkeys(found))
     if field_validation == "Strict":
         raise StrictDecodeError("strict decoding error: " + ", ".join(found))
-    return decoded, found
+    return decoded, warnings_of(found)
 
 
 def _type(what: Resource | GroupVersionKind | ObjectNode) -> ObjectNode:
@@ -447,7 +467,7 @@ def decode_patched(
     errors show it; None for the object itself. Raises `Invalid` with upstream's text: the patch is at fault.
     """
     try:
-        return decode_node(obj, _type(what), field_validation, faults)
+        return decode_node(obj, _type(what), field_validation, list(faults), by_key=True)
     except DecodeError as e:
         text = orjson.dumps(shown() if shown is not None else orjson.dumps(obj).decode()).decode()
         message = f"Invalid value: {text}: {e}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,12 +31,25 @@ class TextError(ValueError):
     """A body that is no JSON or YAML, with the message of upstream's parser."""
 
 
+class Pairs(list[tuple[str, Any]]):
+    """An object's members, duplicates and all."""
+
+
+class Faults(list[str]):
+    """What strict decoding has to say about a text. `pairs` is its value with every object as `Pairs`, where a JSON
+    text has a field twice; what is found further is told in the order of the text then, and in that of the keys
+    where it is YAML, which upstream turns into JSON first."""
+
+    pairs: Any = None
+    yaml = False
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """A parsed body, and what strict decoding has to say about its text: duplicate fields."""
 
     value: Any
-    faults: list[str] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
 
 
 # ---- JSON -------------------------------------------------------------------------------------------------------
@@ -44,10 +57,6 @@ class Body:
 
 class _DuplicateKey(Exception):
     pass
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """An object's members, duplicates and all."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -72,12 +81,12 @@ def _decoder(hook: Callable[[list[tuple[str, Any]]], Any] | None) -> json.JSONDe
 
 _PLAIN = _decoder(None)
 _UNIQUE = _decoder(_unique)
-_ALL_PAIRS = _decoder(_Pairs)
+_ALL_PAIRS = _decoder(Pairs)
 
 
 def _merge_pairs(value: Any, path: str, faults: list[str]) -> Any:
     """The value with ordinary dictionaries, the last of several equal keys winning; duplicates are noted."""
-    if isinstance(value, _Pairs):
+    if isinstance(value, Pairs):
         out: dict[str, Any] = {}
         for key, v in value:
             below = f"{path}.{key}" if path else key
@@ -142,9 +151,12 @@ def parse_json(body: bytes, *, find_duplicates: bool = False) -> Body:
     try:
         return Body(_parse_carefully(body, _UNIQUE))
     except _DuplicateKey:
-        faults: list[str] = []
-        value = _merge_pairs(_parse_carefully(body, _ALL_PAIRS), "", faults)
-        return Body(value, list(dict.fromkeys(faults)))
+        found: list[str] = []
+        pairs = _parse_carefully(body, _ALL_PAIRS)
+        value = _merge_pairs(pairs, "", found)
+        faults = Faults(dict.fromkeys(found))
+        faults.pairs = pairs
+        return Body(value, faults)
 
 
 # ---- YAML -------------------------------------------------------------------------------------------------------
@@ -295,6 +307,18 @@ def _copy(value: Any) -> Any:
     return [_copy(v) for v in value] if isinstance(value, list) else value
 
 
+def warnings_of(faults: Sequence[str]) -> list[str]:
+    """Faults one by one: YAML's parser tells all of a text's in one, with a line for each."""
+    found: list[str] = []
+    for fault in faults:
+        lines = fault.removeprefix(_YAML_ERRORS).removeprefix("yaml: ").split("\n")
+        found += [line.strip() for line in lines if line.strip()]
+    return found
+
+
+_YAML_ERRORS = "yaml: unmarshal errors:\n"
+
+
 def parse_yaml(body: bytes, *, find_duplicates: bool = False) -> Body:
     """The value of the first document of a YAML text. Raises `TextError` with a message like that of Go's yaml."""
     try:
@@ -312,7 +336,8 @@ def parse_yaml(body: bytes, *, find_duplicates: bool = False) -> Body:
         raise TextError(f"yaml: {where}{e.problem or e.context}") from None
     except yaml.YAMLError as e:
         raise TextError(f"yaml: {e}") from None
-    faults = ["yaml: unmarshal errors:\n  " + "\n  ".join(reader.faults)] if reader.faults else []
+    faults = Faults([f"{_YAML_ERRORS}  " + "\n  ".join(reader.faults)] if reader.faults else [])
+    faults.yaml = True
     return Body(value, faults)
 
 

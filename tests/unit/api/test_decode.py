@@ -72,8 +72,8 @@ def test_unknown_fields() -> None:
     with pytest.raises(BadRequest) as e:
         decode(obj, DEPLOYMENTS, "Strict", ['duplicate field "spec.replicas"'])
     assert e.value.message == PREFIX + (
-        'strict decoding error: unknown field "metadata.bar", unknown field "spec.foo", '
-        'unknown field "spec.template.spec.containers[1].imagee", duplicate field "spec.replicas"'
+        'strict decoding error: duplicate field "spec.replicas", unknown field "metadata.bar", '
+        'unknown field "spec.foo", unknown field "spec.template.spec.containers[1].imagee"'
     )
     decoded, warnings = decode(obj, DEPLOYMENTS, "Warn")
     assert warnings[1] == 'unknown field "spec.foo"' and len(warnings) == 3
