@@ -386,6 +386,7 @@ _CONTROLLERS: dict[str, tuple[Rule, ...]] = {
         _rule("patch update", RESOURCE, "resourceclaims resourceclaims/status"),
         _rule("patch update", CORE, "pods/status"),
         _EVENTS,
+        _rule("patch update", RESOURCE, "resourceclaims/binding"),
     ),
     "generic-garbage-collector": (_rule("delete get list patch update watch", "*", "*"), _EVENTS),
     "horizontal-pod-autoscaler": (
@@ -505,6 +506,7 @@ _CONTROLLERS: dict[str, tuple[Rule, ...]] = {
     ),
     "pvc-protection-controller": (
         _rule("get list update watch", CORE, "persistentvolumeclaims"),
+        _rule("update", CORE, "persistentvolumeclaims/status"),
         _rule(READ, CORE, "pods"),
         _EVENTS,
     ),

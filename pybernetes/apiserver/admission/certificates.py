@@ -33,6 +33,32 @@ def is_authorized_for_signer(authorizer: Authorizer, user: User, verb: str, sign
     )
 
 
+class CertificateRequester(Plugin):
+    """Writes down who asks: the server's word alone, whatever the request says.
+
+    Upstream has this in the storage of the resource, after all mutating plugins, so it cannot be disabled.
+    """
+
+    name = "CertificateRequester"
+    operations = ("CREATE",)
+    resources = (("certificatesigningrequests", ""),)
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        if request.object is None or not is_for(request, CERTIFICATESIGNINGREQUESTS):
+            return
+        spec, user = request.object.setdefault("spec", {}), request.user
+        for field, value in (
+            ("username", user.name),
+            ("uid", user.uid),
+            ("groups", list(user.groups)),
+            ("extra", {key: list(values) for key, values in user.extra.items()}),
+        ):
+            if value:
+                spec[field] = value
+            else:
+                spec.pop(field, None)
+
+
 class CertificateApproval(Plugin):
     """Approving or denying needs the right to approve for the signer."""
 

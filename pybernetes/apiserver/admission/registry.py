@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pybernetes.api.user import User
 from pybernetes.apiserver.admission.certificates import (
     CertificateApproval,
+    CertificateRequester,
     CertificateSigning,
     CertificateSubjectRestriction,
 )
@@ -77,5 +78,6 @@ def make_plugins(context: Context, disabled: Sequence[str] = ()) -> tuple[Plugin
     if unknown:
         raise ValueError(f"unknown admission plugins: {', '.join(sorted(unknown))}")
     chosen = [make(context) for name, make in PLUGINS if name not in disabled]
-    # Not to be disabled: without it whoever may write roles could give himself any right.
-    return (RBACEscalation(context.rbac, context.authorizer), *chosen)
+    # Not to be disabled: without the first, whoever may write roles could give himself any right; without the last,
+    # after all others that mutate, whoever may ask for a certificate could ask as anybody.
+    return (RBACEscalation(context.rbac, context.authorizer), *chosen, CertificateRequester())

@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from pybernetes.apiserver.pki import ClusterPKI
 from tests.integration.apiserver.conftest import write_kubeconfig
@@ -135,6 +139,99 @@ def test_tokens(cluster: Running) -> None:
     config["users"] = [{"name": "t", "user": {"token": "s3cret"}}]
     bare.write_text(yaml.safe_dump(config))
     assert json.loads(robot.kubectl("auth", "whoami", "-o", "json").stdout)["status"]["userInfo"]["uid"] == "7"
+
+
+def csr(name: str, signer: str, key: ec.EllipticCurvePrivateKey, common_name: str, *organizations: str) -> str:
+    """A CertificateSigningRequest as kubectl takes it."""
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in organizations]
+    attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
+    made = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(attributes)).sign(key, hashes.SHA256())
+    return json.dumps(
+        {
+            "apiVersion": "certificates.k8s.io/v1",
+            "kind": "CertificateSigningRequest",
+            "metadata": {"name": name},
+            "spec": {
+                "request": base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode(),
+                "signerName": signer,
+                "usages": ["digital signature", "client auth"],
+                "expirationSeconds": 3600,
+            },
+        }
+    )
+
+
+def acting_as(cluster: Running, name: str, **user: str) -> Running:
+    """The cluster with other credentials."""
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"] = [{"name": "t", "user": user}]
+    path = cluster.directory / name
+    path.write_text(yaml.safe_dump(config))
+    return Running(cluster.directory, path)
+
+
+def issued(cluster: Running, name: str, key: ec.EllipticCurvePrivateKey) -> dict[str, str]:
+    """The credentials that come of a signed request."""
+    shown = eventually(
+        lambda: cluster.kubectl("get", "csr", name, "-o", "jsonpath={.status.certificate}").stdout, timeout=15
+    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {"client-certificate-data": shown, "client-key-data": base64.b64encode(pem).decode()}
+
+
+def test_a_certificate_is_asked_for_approved_and_used(cluster: Running) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    cluster.kubectl("create", "-f", "-", text=csr("jane", "kubernetes.io/kube-apiserver-client", key, "jane", "devs"))
+    assert "Pending" in cluster.kubectl("get", "csr", "jane").stdout
+    assert "approved" in cluster.kubectl("certificate", "approve", "jane").stdout
+    jane = acting_as(cluster, "jane", **issued(cluster, "jane", key))
+    assert "Approved,Issued" in cluster.kubectl("get", "csr", "jane").stdout
+    told = json.loads(jane.kubectl("auth", "whoami", "-o", "json").stdout)["status"]["userInfo"]
+    assert (told["username"], told["groups"]) == ("jane", ["devs", "system:authenticated"])
+    cluster.kubectl("create", "-f", "-", text=csr("joe", "kubernetes.io/kube-apiserver-client", key, "joe"))
+    cluster.kubectl("certificate", "deny", "joe")
+    assert "Denied" in cluster.kubectl("get", "csr", "joe").stdout
+
+
+def test_a_kubelet_joins_with_a_bootstrap_token(cluster: Running) -> None:
+    literals = {
+        "token-id": "abcdef",
+        "token-secret": "0123456789abcdef",
+        "usage-bootstrap-authentication": "true",
+        "usage-bootstrap-signing": "true",
+    }
+    cluster.kubectl(
+        "create", "secret", "generic", "bootstrap-token-abcdef", "-n", "kube-system",
+        "--type=bootstrap.kubernetes.io/token", *(f"--from-literal={k}={v}" for k, v in literals.items()),
+    )  # fmt: skip
+    for role in ("system:node-bootstrapper", "system:certificates.k8s.io:certificatesigningrequests:nodeclient"):
+        name = role.rpartition(":")[2]
+        cluster.kubectl("create", "clusterrolebinding", name, f"--clusterrole={role}", "--group=system:bootstrappers")
+    newcomer = acting_as(cluster, "newcomer", token="abcdef.0123456789abcdef")
+    key = ec.generate_private_key(ec.SECP256R1())
+    signer = "kubernetes.io/kube-apiserver-client-kubelet"
+    newcomer.kubectl("create", "-f", "-", text=csr("n9", signer, key, "system:node:n9", "system:nodes"))
+    node = acting_as(cluster, "n9", **issued(cluster, "n9", key))
+    assert node.kubectl("auth", "can-i", "create", "nodes").stdout == "yes\n"
+    info = json.loads(cluster.kubectl("get", "configmap", "cluster-info", "-n", "kube-public", "-o", "json").stdout)
+    assert info["data"]["jws-kubeconfig-abcdef"] and "certificate-authority-data" in info["data"]["kubeconfig"]
+
+
+def test_a_secret_asks_for_a_token(cluster: Running) -> None:
+    cluster.kubectl("create", "serviceaccount", "builder")
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "builder", "annotations": {"kubernetes.io/service-account.name": "builder"}},
+        "type": "kubernetes.io/service-account-token",
+    }
+    cluster.kubectl("create", "-f", "-", text=json.dumps(secret))
+    shown = eventually(
+        lambda: cluster.kubectl("get", "secret", "builder", "-o", "jsonpath={.data.token}").stdout, timeout=15
+    )
+    builder = acting_as(cluster, "builder", token=base64.b64decode(shown).decode())
+    told = json.loads(builder.kubectl("auth", "whoami", "-o", "json").stdout)["status"]["userInfo"]
+    assert told["username"] == "system:serviceaccount:default:builder"
 
 
 def test_strangers_are_not_let_in(cluster: Running) -> None:
