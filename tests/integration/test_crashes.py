@@ -158,6 +158,53 @@ def test_a_container_that_ended_while_nobody_looked(fragile: Cluster) -> None:
         fragile.rollout(ns, "deploy/d")
 
 
+def test_backup_and_restore_of_a_running_cluster(fragile: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    with fragile.namespace() as ns:
+        before = running(fragile, ns, 2)
+        assert "objects as of revision" in fragile.p8s("backup", "--name", fragile.name, str(file)).stdout
+        assert file.stat().st_mode & 0o777 == 0o600
+        # What comes after the backup: one Deployment grows, another one is made.
+        fragile.kubectl("-n", ns, "scale", "deploy/d", "--replicas=3")
+        fragile.apply(workload("Deployment", "later", 1, [sleeper()]), namespace=ns)
+        fragile.rollout(ns, "deploy/later")
+        version = int(fragile.get("deployment", "later", ns)["metadata"]["resourceVersion"])
+
+        refused = fragile.p8s("restore", "--name", fragile.name, str(file), check=False)
+        assert refused.returncode == 4 and "is running" in refused.stderr and "--force" in refused.stderr
+        said = fragile.p8s("restore", "--name", fragile.name, "--force", str(file))
+        assert "What was there before is in" in said.stdout
+
+        found = {d["metadata"]["name"]: d for d in fragile.items("deployments", ns)}
+        assert set(found) == {"d"} and found["d"]["spec"]["replicas"] == 2
+        assert int(found["d"]["metadata"]["resourceVersion"]) > version
+        # The pods of the backup run on untouched; the agents end those that the restored cluster does not know.
+        assert Path(f"/proc/{before['pid']}").exists()
+        eventually(lambda: len(fragile.items("pods", ns)) == 2)
+        assert ids(fragile, ns) == before["ids"]
+        still_works(fragile, ns, 4)
+
+
+def test_a_cluster_comes_back_from_its_backup_alone(tmp_path: Path) -> None:
+    """On a machine that has nothing but the file, and under another name."""
+    first, second = new_cluster(nodes=1), new_cluster(nodes=1)
+    file = tmp_path / "backup"
+    try:
+        first.up(extra=["--wait", "0"])
+        first.kubectl("create", "configmap", "remembered", "--from-literal=a=1")
+        first.p8s("backup", "--name", first.name, str(file))
+        first.down()
+        said = second.p8s("restore", "--name", second.name, str(file)).stdout
+        assert f"Start it with: p8s up --name {second.name}" in said
+        second.p8s("up", "--name", second.name)
+        assert second.get("configmap", "remembered", "default")["data"] == {"a": "1"}
+        second.wait("default", "node/node1", "Ready")
+    finally:
+        first.down()
+        second.down()
+    assert traces_of(first) == traces_of(second) == []
+
+
 def test_a_second_up_is_quick_and_changes_nothing(fragile: Cluster) -> None:
     files = {n: layout(fragile).pid_file(n).read_text() for n in ("server", "node1", "node2")}
     config = fragile.kubeconfig.read_text()

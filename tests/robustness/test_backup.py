@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -155,7 +156,7 @@ async def test_a_backup_of_a_busy_server_is_one_moment_and_comes_back_elsewhere(
     params = {"watch": "true", "labelSelector": "app=r"}
     async with asyncio.timeout(20), second.session.get("/api/v1/namespaces/default/pods", params=params) as response:
         async for line in response.content:
-            found.add(line.decode().split('"name":"')[1].split('"')[0])
+            found.add(json.loads(line)["object"]["metadata"]["name"])
             if len(found) == 2:
                 break
 
