@@ -88,9 +88,11 @@ $(BIN)/python:
 .make/venv: pyproject.toml hatch_build.py $(BIN)/python | .make
 	@echo "Installing Python packages into $(VENV)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@$(BIN)/python -m compileall -q pybernetes
 	@touch $@
 
 .make/venv-dev: pyproject.toml hatch_build.py $(BIN)/python | .make
 	@echo "Installing Python packages for development into $(VENV)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m compileall -q pybernetes
 	@touch $@ .make/venv

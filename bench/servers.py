@@ -55,6 +55,12 @@ def client_context(pki: ClusterPKI) -> ssl.SSLContext:
     return context
 
 
+def _environment() -> dict[str, str]:
+    """As a user's: compiled modules are kept, as an installation leaves them."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(_ROOT)}
+
+
 @contextlib.contextmanager
 def _process(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("ab") as output:
@@ -63,7 +69,7 @@ def _process(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            env=_environment(),
             start_new_session=True,
         )
     try:

@@ -14,22 +14,20 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from pybernetes.api import errors, protobuf
+from pybernetes.api import errors
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema import text
 from pybernetes.api.user import ANONYMOUS, UNAUTHENTICATED, User
 from pybernetes.apiserver import options as parse
 from pybernetes.apiserver import patching, paths
-from pybernetes.apiserver.audit.requests import HTTPAudit
-from pybernetes.apiserver.audit.trail import Record
 from pybernetes.apiserver.deadlines import Deadlines, parse_timeout, too_late
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.flowcontrol.control import Flow, FlowControl, Overloaded
@@ -56,6 +54,10 @@ from pybernetes.apiserver.watch_stream import WatchStreams
 from pybernetes.lib.clock import Clock
 from pybernetes.store.interface import StoreError
 
+if TYPE_CHECKING:
+    from pybernetes.apiserver.audit.requests import HTTPAudit
+    from pybernetes.apiserver.audit.trail import Record
+
 REQUEST_SECONDS_MAX = 60.0
 """How long a request may take, its body's arrival included; watches and connections aside."""
 
@@ -75,6 +77,7 @@ _CONNECT_VERBS = {
     "OPTIONS": "options",
 }  # fmt: skip
 _PRETTY_AGENTS = ("curl", "Wget", "Mozilla")
+_PROTOBUF = "application/vnd.kubernetes.protobuf"
 _BODY_TYPES: dict[str, text.MediaType] = {"application/json": "json", "application/yaml": "yaml"}
 
 log = structlog.get_logger(__name__)
@@ -470,10 +473,13 @@ async def _parse(request: Request, api_version: str, kind: str, *, find_duplicat
     """The request's body as a plain object, which is empty for no body. Raises `BadRequest` and others."""
     content_type = request.content_type if "Content-Type" in request.headers else "application/json"
     media_type = _BODY_TYPES.get(content_type)
-    if media_type is None and content_type != protobuf.CONTENT_TYPE:
+    if media_type is None and content_type != _PROTOBUF:
         raise unsupported_body()
     body = await _read(request)
     if media_type is None:
+        # Loaded when the first such body comes.
+        from pybernetes.api import protobuf
+
         return text.Body(protobuf.decode(body, api_version, kind))
     if not body and kind == "DeleteOptions":
         return text.Body({})

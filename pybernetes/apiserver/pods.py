@@ -9,7 +9,6 @@ from typing import Any
 
 from pybernetes.api import errors, selectors
 from pybernetes.api.errors import MODIFIED
-from pybernetes.api.kinds.pods import validate_binding
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, clone, is_condition_true, is_deleting, labels_of, metadata, name_of
 from pybernetes.api.resources import PODDISRUPTIONBUDGETS, PODS
@@ -60,6 +59,8 @@ class PodHandlers:
         name = info.name or name_of(binding)
         if name_of(binding) and name_of(binding) != name:
             raise errors.BadRequest("name in URL does not match name in Binding object")
+        from pybernetes.api.kinds.pods import validate_binding  # loaded with the kind
+
         faults = validate_binding(binding)
         if faults:
             raise errors.invalid("", "Binding", name, faults)

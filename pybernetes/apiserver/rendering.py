@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pybernetes.api.errors import BadRequest, NotAcceptable
 from pybernetes.api.meta import Object
-from pybernetes.api.printers import IncludeObject, table
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.entries import Entry, Frame
@@ -15,6 +15,17 @@ from pybernetes.apiserver.listing import Listing
 from pybernetes.apiserver.negotiation import YAML, Media
 from pybernetes.apiserver.replies import render, render_bytes
 from pybernetes.lib.clock import Clock
+
+if TYPE_CHECKING:
+    from pybernetes.api.printers import IncludeObject
+
+
+def table(*arguments: Any, **options: Any) -> Object:
+    """See `pybernetes.api.printers.table`, which loads when somebody first wants a Table."""
+    from pybernetes.api.printers import table as make
+
+    return make(*arguments, **options)
+
 
 _INCLUDES: dict[str, IncludeObject] = {"None": "None", "Metadata": "Metadata", "Object": "Object"}
 

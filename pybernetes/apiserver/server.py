@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -23,9 +23,6 @@ from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema import nodes
 from pybernetes.api.user import User
-from pybernetes.apiserver.audit.client import AuditedClient
-from pybernetes.apiserver.audit.requests import HTTPAudit
-from pybernetes.apiserver.audit.trail import AuditTrail
 from pybernetes.apiserver.cacher import Cacher, CacheReader
 from pybernetes.apiserver.compaction import Compactor
 from pybernetes.apiserver.components import Components
@@ -58,6 +55,10 @@ from pybernetes.apiserver.watch_stream import WatchStreams
 from pybernetes.client.interface import Client
 from pybernetes.lib.clock import Clock, SystemClock
 from pybernetes.store.interface import Store
+
+if TYPE_CHECKING:
+    from pybernetes.apiserver.audit.requests import HTTPAudit
+    from pybernetes.apiserver.audit.trail import AuditTrail
 
 log = structlog.get_logger(__name__)
 
@@ -121,6 +122,15 @@ class APIServerConfig:
     """Whether other servers write to the store too."""
     audit: AuditTrail | None = None
     """Told of every request; None for no audit log."""
+
+
+def _http_audit(trail: AuditTrail | None) -> HTTPAudit | None:
+    """Loaded only where there is an audit log."""
+    if trail is None:
+        return None
+    from pybernetes.apiserver.audit.requests import HTTPAudit
+
+    return HTTPAudit(trail)
 
 
 def tune_garbage_collection() -> None:
@@ -200,7 +210,7 @@ class APIServer:
             flow_control=self.flow_control,
             request_seconds=config.request_seconds,
             anonymous=security.anonymous,
-            audit=HTTPAudit(config.audit) if config.audit is not None else None,
+            audit=_http_audit(config.audit),
             may_ask=security.may_ask,
         )
         self._web = HTTPServer(handler.handle)
@@ -251,7 +261,11 @@ class APIServer:
     def client_for(self, user: User) -> Client:
         """A client without HTTP that acts as `user`. It works while the server runs."""
         client = InProcessClient(self._running_operations, self.cacher, user, lambda: self._closed)
-        return client if self._config.audit is None else AuditedClient(client, user, self._config.audit)
+        if self._config.audit is None:
+            return client
+        from pybernetes.apiserver.audit.client import AuditedClient
+
+        return AuditedClient(client, user, self._config.audit)
 
     def _running_operations(self) -> Operations:
         assert self._operations is not None, "the server has not started"

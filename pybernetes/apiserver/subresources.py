@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from pybernetes.api.field import FieldError
-from pybernetes.api.kinds.certificates import CertificateSigningRequestStrategy
-from pybernetes.api.kinds.pods import PodStrategy
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object
+from pybernetes.api.resources import CERTIFICATESIGNINGREQUESTS, PODS
 from pybernetes.api.time import format_time
 from pybernetes.apiserver.interfaces import RequestInfo
 from pybernetes.lib.clock import Clock
+
+if TYPE_CHECKING:
+    # Kinds load when they are first asked for.
+    from pybernetes.api.kinds.pods import PodStrategy
 
 
 class _Part(Strategy):
@@ -123,10 +128,10 @@ def strategy_for(info: RequestInfo, whole: Strategy, clock: Clock) -> Strategy:
             return NamespaceFinalize(whole)
         case "approval":
             return Approval(whole, clock.now())
-        case "status" if isinstance(whole, CertificateSigningRequestStrategy):
+        case "status" if whole.resource == CERTIFICATESIGNINGREQUESTS:
             return CertificateStatus(whole, clock.now())
-        case "ephemeralcontainers" if isinstance(whole, PodStrategy):
-            return EphemeralContainers(whole)
-        case "resize" if isinstance(whole, PodStrategy):
-            return Resize(whole)
+        case "ephemeralcontainers" if whole.resource == PODS:
+            return EphemeralContainers(cast("PodStrategy", whole))
+        case "resize" if whole.resource == PODS:
+            return Resize(cast("PodStrategy", whole))
     return whole

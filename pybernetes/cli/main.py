@@ -31,6 +31,9 @@ _COMMANDS = {
     "completion": ("completion", "Print the shell's completion script."),
 }
 
+# The commands that run in the background and log.
+_COMPONENTS = ("server", "agent")
+
 
 class _Lazy(click.Group):
     """A group whose commands are imported when they are asked for."""
@@ -41,6 +44,9 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        if cmd_name in _COMPONENTS:
+            # structlog loads rich where it finds it, for tracebacks in colour: a tenth of a component's start.
+            sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
         module = importlib.import_module(f"pybernetes.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command

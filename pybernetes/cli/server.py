@@ -20,12 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import structlog
 
-from pybernetes.apiserver.audit.trail import AuditTrail
 from pybernetes.apiserver.bootstrap import (
     APISERVER_USER,
     START_HOOKS,
@@ -54,6 +53,9 @@ from pybernetes.store.sqlite import SQLiteStore
 from pybernetes.store.transfer import check_whole
 
 _DRAIN_SECONDS = 2.0
+
+if TYPE_CHECKING:
+    from pybernetes.apiserver.audit.trail import AuditTrail
 
 log = structlog.get_logger(__name__)
 
@@ -281,6 +283,8 @@ def _audit(options: LoadedSecurity, stack: contextlib.AsyncExitStack) -> AuditTr
     """The audit trail, whose log ends after everything that tells it something."""
     if options.audit is None:
         return None
+    from pybernetes.apiserver.audit.trail import AuditTrail
+
     clock = SystemClock()
     audit_log = options.audit.open(clock)
     stack.callback(audit_log.close)
