@@ -137,11 +137,12 @@ def tune_garbage_collection() -> None:
     """Makes the cyclic collector rare, for the whole process.
 
     Cached objects are trees, which reference counting frees; walking tens of thousands of them again and again in
-    search of cycles costs a fifth of a server's time. What is loaded so far is never walked again.
+    search of cycles costs a fifth of a server's time, and most of the time of a start with many objects. What is loaded
+    so far is never walked again.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    gc.enable()
 
 
 class APIServer:
@@ -176,7 +177,9 @@ class APIServer:
     async def start(self) -> None:
         """Returns when the server answers. Cancelled or failed, `stop` cleans up."""
         config = self._config
-        await asyncio.to_thread(nodes.preload, list(self.kinds))
+        if config.tune_garbage_collection:
+            gc.disable()
+        nodes.preload(self.kinds)
         await self.cacher.start()
         security = self._security = self._build_security(self.reader, self.client_for)
         services = ServiceAllocator(self.cacher, config.service_cidr, config.node_ports, shared=config.shared_store)

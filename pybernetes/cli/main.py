@@ -7,6 +7,7 @@ traceback goes to stderr, since then it is a bug.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -47,7 +48,11 @@ class _Lazy(click.Group):
         if cmd_name in _COMPONENTS:
             # structlog loads rich where it finds it, for tracebacks in colour: a tenth of a component's start.
             sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+        # What modules bring is no garbage: it need not be searched for any while they load, nor ever after.
+        gc.disable()
         module = importlib.import_module(f"pybernetes.cli.{_COMMANDS[cmd_name][0]}")
+        gc.freeze()
+        gc.enable()
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 

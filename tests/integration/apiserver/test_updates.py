@@ -335,9 +335,11 @@ async def test_events_of_two_groups_are_one(server: Server) -> None:
     assert other["note"] == "hello" and other["regarding"]["name"] == "p" and other["deprecatedCount"] == 2
     listed = (await server.get("/apis/events.k8s.io/v1/events")).json
     assert listed["apiVersion"] == "events.k8s.io/v1" and listed["items"] == [other]
-    patched = await server.patch("/apis/events.k8s.io/v1/namespaces/default/events/e", {"note": "bye"}, "merge")
-    assert patched.json["note"] == "bye"
-    assert (await server.get("/api/v1/namespaces/default/events/e")).json["message"] == "bye"
+    new, old = "/apis/events.k8s.io/v1/namespaces/default/events/e", "/api/v1/namespaces/default/events/e"
+    refused = await server.patch(new, {"note": "bye"}, "merge")
+    assert refused.status == 422 and "field is immutable" in refused.json["message"]
+    assert (await server.patch(old, {"message": "bye"}, "merge")).json["message"] == "bye"
+    assert (await server.get(new)).json["note"] == "bye"
 
 
 async def test_json_and_protobuf_say_the_same(server: Server) -> None:
