@@ -85,7 +85,7 @@ class LeaderElection:
         self._held_until = 0.0
         self._leading = False
         self._ousted = asyncio.Event()
-        """While leading: the lease was seen as another's, or gone."""
+        """While leading: the lease was seen as another's, or gone, or could not be renewed for too long."""
 
     def holds(self) -> bool:
         """Whether nobody else can hold the lease now."""
@@ -197,6 +197,7 @@ class LeaderElection:
                 return False
             await renewal
             log.warning("leadership lost", lease=self.name, identity=self._identity)
+            self._ousted.set()
             task.cancel()
             await _either(asyncio.wait((task,)), self._clock.sleep(self._held_until - self._clock.monotonic()))
             stuck = not task.done()

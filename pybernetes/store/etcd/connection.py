@@ -4,14 +4,17 @@ All calls go to one member for as long as that answers; one that fails, or canno
 call is repeated only where that is certain to be right: the request never left (no connection), etcd says that it did
 nothing with it, or doing it twice is doing it once. A write that was sent and got no answer is `OutcomeUnknown`.
 
-One event loop owns a connection. Every call has a deadline and all its repetitions a common one. Connections are
-watched by HTTP/2 pings, so that a peer that is gone without a word is noticed.
+One event loop owns a connection. Every call has a deadline and all its repetitions a common one. A member that takes
+longer than `SLOW_SECONDS` over a call is asked how it is (which needs neither its disk nor the others); without an
+answer it is left, and all calls that it has end as if the connection had broken. Connections are watched by HTTP/2
+pings too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -38,6 +41,7 @@ CONNECT_SECONDS = 2.0
 """A member that has not taken the connection by then is left for the next."""
 RETRY_SECONDS = 6.0
 """How long a call may be repeated: longer than etcd takes to elect a leader."""
+SLOW_SECONDS = 1.0
 _BACKOFF_FIRST_SECONDS = 0.05
 _BACKOFF_MAX_SECONDS = 1.0
 
@@ -80,16 +84,22 @@ class Method(Generic[M]):
 
 RANGE = Method("/etcdserverpb.KV/Range", pb.RangeResponse, True, 30.0)
 REVISION = Method("/etcdserverpb.KV/Range", pb.RangeResponse, True, 2.0)
-TXN = Method("/etcdserverpb.KV/Txn", pb.TxnResponse, False, 10.0)
+# etcd gives up on a request itself after five seconds and two election timeouts.
+TXN = Method("/etcdserverpb.KV/Txn", pb.TxnResponse, False, 7.0)
 COMPACT = Method("/etcdserverpb.KV/Compact", pb.CompactionResponse, True, 30.0)
 LEASE_GRANT = Method("/etcdserverpb.Lease/LeaseGrant", pb.LeaseGrantResponse, True, 10.0)
 LEASE_REVOKE = Method("/etcdserverpb.Lease/LeaseRevoke", pb.LeaseRevokeResponse, True, 10.0)
 STATUS = Method("/etcdserverpb.Maintenance/Status", pb.StatusResponse, True, 5.0)
+_PROBE = Method("/etcdserverpb.Maintenance/Status", pb.StatusResponse, True, SLOW_SECONDS)
 _AUTHENTICATE = Method("/etcdserverpb.Auth/Authenticate", pb.AuthenticateResponse, True, 5.0)
 _WATCH = "/etcdserverpb.Watch/Watch"
 
 WatchCall = Any
 """grpc.aio's stream of WatchRequest and WatchResponse."""
+
+
+class Abandoned(Exception):
+    """A call was given up since its member answers nothing any more."""
 
 
 class Member:
@@ -102,16 +112,36 @@ class Member:
         else:
             self.channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
         self._stubs: dict[str, Any] = {}
+        self._calls: set[Any] = set()
+        self._times_abandoned = 0
 
     async def call(self, method: Method[M], request: Message, metadata: Any) -> M:
-        """Raises grpc's own error."""
+        """Raises grpc's own error, `Abandoned`."""
         stub = self._stubs.get(method.path)
         if stub is None:
             stub = self._stubs[method.path] = self.channel.unary_unary(
                 method.path, request_serializer=_serialize, response_deserializer=method.answer.FromString
             )
-        answer: M = await stub(request, timeout=method.deadline_seconds, metadata=metadata)
+        call = stub(request, timeout=method.deadline_seconds, metadata=metadata)
+        times_abandoned = self._times_abandoned
+        self._calls.add(call)
+        try:
+            answer: M = await call
+        except asyncio.CancelledError:
+            # grpc.aio raises this for who awaits a call that somebody has cancelled, too.
+            task = asyncio.current_task()
+            if times_abandoned != self._times_abandoned and task is not None and not task.cancelling():
+                raise Abandoned("the member answers nothing any more") from None
+            raise
+        finally:
+            self._calls.discard(call)
         return answer
+
+    def abandon(self) -> None:
+        """Gives up all calls under way."""
+        self._times_abandoned += 1
+        for call in list(self._calls):
+            call.cancel()
 
     def watch(self, metadata: Any) -> WatchCall:
         return self.channel.stream_stream(
@@ -144,10 +174,17 @@ class Connection:
         self._metadata: tuple[tuple[str, str], ...] = (("hasleader", "true"),)
         self._token = ""
         self._login = asyncio.Lock()
+        self._probes: dict[Member, asyncio.Task[None]] = {}
+        self.on_abandoned: Callable[[Member], None] | None = None
+        """Told of a member that answers nothing any more."""
         self._closed = False
 
     async def close(self) -> None:
         self._closed = True
+        probes = list(self._probes.values())
+        for probe in probes:
+            probe.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)
         for member in self._members:
             await member.channel.close()
 
@@ -158,30 +195,56 @@ class Connection:
 
     async def call(self, method: Method[M], request: Message) -> M:
         """One request, its answer. Raises `StoreUnavailable`, `OutcomeUnknown` and the store's other errors."""
-        until = asyncio.get_running_loop().time() + RETRY_SECONDS
+        loop = asyncio.get_running_loop()
+        until = loop.time() + RETRY_SECONDS
         backoff = _BACKOFF_FIRST_SECONDS
         while True:
             member = await self.member(until)
             token = self._token
             if not token and self._config.user:
                 token = await self._authenticate(member, "")
+            slow = loop.call_later(SLOW_SECONDS, self._suspect, member)
             try:
                 return await member.call(method, request, self._metadata)
             except grpc.aio.AioRpcError as error:
                 self._raise_if_final(method, member, token, error)
-                if asyncio.get_running_loop().time() > until:
+                if loop.time() > until:
                     raise StoreUnavailable(f"etcd at {member.address}: {_text(error)}") from error
                 if _details(error) in _TOKEN_ENDED:
                     await self._authenticate(member, token)
-                    until = min(until, asyncio.get_running_loop().time() + CONNECT_SECONDS)
+                    until = min(until, loop.time() + CONNECT_SECONDS)
                     continue
                 self.failed(member)
+            except Abandoned as error:
+                if not method.repeatable:
+                    raise OutcomeUnknown(f"etcd at {member.address} has not answered a write: {error}") from error
             except asyncio.CancelledError:
                 if self._closed:
                     raise StoreClosed("the store is closed") from None
                 raise
+            finally:
+                slow.cancel()
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, _BACKOFF_MAX_SECONDS)
+
+    def _suspect(self, member: Member) -> None:
+        """Asks a member that is slow whether it is there at all."""
+        if not self._closed and len(self._members) > 1 and member not in self._probes:
+            task = asyncio.get_running_loop().create_task(self._probe(member), name="store/etcd-probe")
+            self._probes[member] = task
+            task.add_done_callback(lambda _: self._probes.pop(member))
+
+    async def _probe(self, member: Member) -> None:
+        try:
+            await member.call(_PROBE, pb.StatusRequest(), self._metadata)
+        except Abandoned:
+            return
+        except grpc.aio.AioRpcError as error:
+            log.warning("an etcd member does not answer", member=member.address, error=_text(error))
+            self.failed(member)
+            member.abandon()
+            if self.on_abandoned is not None:
+                self.on_abandoned(member)
 
     def _raise_if_final(self, method: Method[M], member: Member, token: str, error: grpc.aio.AioRpcError) -> None:
         """Raises the store's error, unless the call may be repeated."""
@@ -223,7 +286,7 @@ class Connection:
         """Why a connection fails, in gRPC's words: only a call gets to hear them."""
         try:
             await member.call(STATUS, pb.StatusRequest(), self._metadata)
-        except grpc.aio.AioRpcError as error:
+        except (grpc.aio.AioRpcError, Abandoned) as error:
             return _text(error)
         return "too slow"
 
@@ -235,6 +298,8 @@ class Connection:
             request = pb.AuthenticateRequest(name=self._config.user, password=self._config.password)
             try:
                 self._token = (await member.call(_AUTHENTICATE, request, ())).token
+            except Abandoned as error:
+                raise StoreUnavailable(f"etcd at {member.address}: {error}") from error
             except grpc.aio.AioRpcError as error:
                 if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                     self.failed(member)
@@ -276,8 +341,8 @@ def _details(error: grpc.aio.AioRpcError) -> str:
     return error.details() or ""
 
 
-def _text(error: grpc.aio.AioRpcError) -> str:
-    return _details(error) or str(error.code().name)
+def _text(error: grpc.aio.AioRpcError | Abandoned) -> str:
+    return str(error) if isinstance(error, Abandoned) else _details(error) or str(error.code().name)
 
 
 def _serialize(message: Message) -> bytes:

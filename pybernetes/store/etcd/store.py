@@ -37,6 +37,7 @@ from pybernetes.store.etcd.connection import (
     REVISION,
     TXN,
     Connection,
+    Member,
 )
 from pybernetes.store.etcd.stream import WatchStream
 from pybernetes.store.interface import (
@@ -61,7 +62,7 @@ this one is in nobody's range."""
 SHOWN_SECONDS = 3.0
 _LAG_SECONDS = 0.05
 """How long a known revision may be missing from the watch before the barrier is written."""
-_STALL_SECONDS = 2.0
+_STALL_SECONDS = 1.0
 """How long after that the watch is taken for stuck, and opened again elsewhere."""
 _RESUME_SECONDS = (0.02, 0.1, 0.5, 1.0)
 _HISTORY_SECONDS = 60.0
@@ -76,6 +77,7 @@ class EtcdStore:
 
     def __init__(self, config: EtcdConfig, watch_limit_events: int) -> None:
         self._connection = Connection(config)
+        self._connection.on_abandoned = self._abandoned
         self._prefix = config.prefix
         # "." comes just before "/" and "0" just after it: all keys, and the barrier.
         self._start = f"{config.prefix}.".encode()
@@ -108,7 +110,17 @@ class EtcdStore:
             await store._connection.close()
             raise
         store._follower = asyncio.get_running_loop().create_task(store._follow(), name="store/etcd-watch")
+        store._follower.add_done_callback(store._unfollowed)
         return store
+
+    def _abandoned(self, member: Member) -> None:
+        if self._stream is not None and self._stream.member is member:
+            self._stream.cancel()
+
+    def _unfollowed(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the watch of etcd has ended by a fault: nothing is published any more", exc_info=error)
+            self._hub.fail_all(StoreError(f"the watch of etcd has ended: {error}"))
 
     async def close(self) -> None:
         if self._closed:
@@ -229,10 +241,10 @@ class EtcdStore:
 
     async def _shown(self, revision: int) -> None:
         """Waits until the watchers have what was just written."""
-        try:
-            async with asyncio.timeout(SHOWN_SECONDS):
-                await self._reached(revision)
-        except TimeoutError:
+        if not await self._comes(revision, SHOWN_SECONDS / 6):
+            self._push(revision)
+            if await self._comes(revision, SHOWN_SECONDS):
+                return
             log.warning("a write is acknowledged before its event has come", revision=revision, seen=self._seen)
 
     async def compact(self, revision: int) -> None:

@@ -20,6 +20,7 @@ class WatchStream:
     def __init__(self, member: Member, call: WatchCall) -> None:
         self.member = member
         self._call = call
+        self._cancelled = False
 
     @classmethod
     async def open(cls, connection: Connection, start: bytes, end: bytes, from_revision: int) -> WatchStream:
@@ -69,6 +70,12 @@ class WatchStream:
             answer = await self._call.read()
         except grpc.aio.AioRpcError as error:
             raise StoreUnavailable(f"etcd at {self.member.address}: {error.details() or error.code().name}") from error
+        except asyncio.CancelledError:
+            # grpc.aio raises this for the reader of a call that somebody has cancelled too.
+            task = asyncio.current_task()
+            if self._cancelled and task is not None and not task.cancelling():
+                raise StoreUnavailable(f"the watch at {self.member.address} was given up") from None
+            raise
         if answer is grpc.aio.EOF:
             raise StoreUnavailable(f"etcd at {self.member.address} has ended a watch: {await self._call.details()}")
         if answer.canceled:
@@ -79,6 +86,8 @@ class WatchStream:
         return answer
 
     def cancel(self) -> None:
+        """Ends the watch; who reads it is told `StoreUnavailable`."""
+        self._cancelled = True
         self._call.cancel()
 
     async def close(self) -> None:
