@@ -190,10 +190,7 @@ class NodeStrategy(Strategy):
         if old is None and spec.get("externalID"):
             out.append("spec.externalID: this field is deprecated, and is unused by Kubernetes")
         if _PREFER_AVOID_PODS in annotations:
-            out.append(
-                f"metadata.annotations[{_PREFER_AVOID_PODS}]: deprecated in v1.20+; "
-                "use \"taints\" field instead"
-            )
+            out.append(f'metadata.annotations[{_PREFER_AVOID_PODS}]: deprecated in v1.20+; use "taints" field instead')
         for i, cidr in enumerate(spec.get("podCIDRs") or ()):
             out.extend(cidr_warnings(f"spec.podCIDRs[{i}]", cidr))
         return out

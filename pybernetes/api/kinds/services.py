@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds import labels
-from pybernetes.api.kinds.addresses import cidr_warnings, ip_warnings
+from pybernetes.api.kinds.addresses import cidr_warnings, ip_warnings, load_balancer_warnings
 from pybernetes.api.kinds.equality import drop_zero
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.podspec.containers import PROTOCOLS, port_number_or_name
@@ -190,6 +190,9 @@ class ServiceStrategy(Strategy):
                 if names.parse_ip(host) is not None:
                     faults.invalid(f"{at}[{i}].hostname", host, "must be a DNS name, not an IP address")
         return faults
+
+    def status_warnings(self, obj: Object) -> list[str]:
+        return load_balancer_warnings(obj)
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
         spec = obj.get("spec") or {}
