@@ -163,6 +163,14 @@ class Charge(Protocol):
         ...
 
 
+class Reinvocation(Protocol):
+    """Whether mutation is to run a second time, since something was changed that others had seen."""
+
+    wanted: bool
+    again: bool
+    """Whether this is the second time."""
+
+
 @dataclass(slots=True)
 class AdmissionRequest:
     """What admission sees. `object` is private and may be changed by mutating plugins, in place; `old` is shared.
@@ -184,6 +192,13 @@ class AdmissionRequest:
     """Of a deletion."""
     charge: Charge | None = None
     """Set by a validating plugin. The registry writes the riders and releases it."""
+    reinvocation: Reinvocation | None = None
+    """Set by a mutating plugin."""
+
+    def annotate(self, key: str, value: str) -> None:
+        """Notes something in the audit log. The first value of a key stays."""
+        if self.info is not None and self.info.annotations is not None:
+            self.info.annotations.setdefault(key, value)
 
 
 class AdmissionPlugin(Protocol):

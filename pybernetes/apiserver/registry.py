@@ -175,6 +175,8 @@ class Registry:
         request = self._admission_request("CREATE", info, resource, obj, None)
         for mutate in steps.mutators:
             await mutate(request)
+        if request.reinvocation is not None and request.reinvocation.wanted:
+            await steps.mutate_again(request)
         return request, steps
 
     async def _create_once(
@@ -357,6 +359,8 @@ class Registry:
         request = self._admission_request("UPDATE", info, resource, obj, old)
         for mutate in steps.mutators:
             await mutate(request)
+        if request.reinvocation is not None and request.reinvocation.wanted:
+            await steps.mutate_again(request)
         if info.subresource == "status":
             strategy.prepare_for_status_update(obj, old)
         else:
@@ -370,10 +374,7 @@ class Registry:
             faults += strategy.validate_update(obj, old)
         if faults:
             raise errors.invalid(resource.group, resource.kind, info.name, faults)
-        if info.subresource == "status":
-            info.warnings += strategy.status_warnings(obj)
-        else:
-            info.warnings += strategy.warnings(obj, old)
+        info.warnings += strategy.warnings(obj, old)
         reservation: Reservation | None = None
         written: Entry | None
         try:
@@ -474,6 +475,8 @@ class Registry:
         request.options = options
         for mutate in steps.mutators:
             await mutate(request)
+        if request.reinvocation is not None and request.reinvocation.wanted:
+            await steps.mutate_again(request)
         for validate in steps.validators:
             await validate(request)
 

@@ -14,6 +14,7 @@ from pybernetes.api.meta import Object
 from pybernetes.api.resources import SECRETS
 from pybernetes.api.user import User
 from pybernetes.apiserver.admission.registry import Context, make_plugins
+from pybernetes.apiserver.admission.webhooks.caller import WebhookCaller
 from pybernetes.apiserver.authentication import RequestAuthenticator
 from pybernetes.apiserver.authenticators.bootstrap_tokens import BootstrapTokens
 from pybernetes.apiserver.authenticators.chain import TokenAuthenticator, TokenChain
@@ -111,6 +112,7 @@ class Security:
     tokens: ServiceAccountTokens
     transport: KubeletTransport
     outbound: Outbound
+    webhooks: WebhookCaller
     closers: tuple[Callable[[], None], ...]
 
     async def close(self) -> None:
@@ -118,6 +120,7 @@ class Security:
         for close in self.closers:
             close()
         await self.transport.close()
+        await self.webhooks.close()
         await self.outbound.close()
 
 
@@ -132,6 +135,7 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
     outbound = Outbound()
     authorizer = _authorizer(config, node, rbac, outbound)
     client = client_for(APISERVER_USER)
+    webhooks = WebhookCaller(reader, config.socket_factory)
     legacy = LegacyTokens(tokens.key, reader, clock, frozenset(tokens.audiences), _noting(client))
     chain = _token_chain(config, tokens, legacy, reader, outbound)
     front_proxy = FrontProxy(config.front_proxy) if config.front_proxy is not None else None
@@ -142,7 +146,9 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
         front_proxy=front_proxy,
         client_authorities=[config.pki.ca_certificate] if front_proxy is not None else (),
     )
-    plugins = make_plugins(Context(reader, client_for, client, authorizer, rbac, clock), config.disabled_plugins)
+    plugins = make_plugins(
+        Context(reader, client_for, client, authorizer, rbac, clock, webhooks), config.disabled_plugins
+    )
     transport = KubeletTransport(config.pki.kubelet_client_context(), config.socket_factory)
     token_requests = TokenRequests(tokens, reader, clock)
     object_handlers: dict[HandlerKey, ObjectHandler] = {
@@ -166,6 +172,7 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
         tokens=tokens,
         transport=transport,
         outbound=outbound,
+        webhooks=webhooks,
         closers=(legacy.close, rbac.close, node.close, *(p.close for p in plugins)),
     )
 

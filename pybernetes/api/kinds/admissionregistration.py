@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
+from pybernetes.api.kinds import expressions
 from pybernetes.api.kinds.equality import semantic_equal
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.labels import label_selector
@@ -97,7 +98,9 @@ class WebhookConfigurationStrategy(Strategy):
             faults.not_supported(f"{path}.reinvocationPolicy", again, ("IfNeeded", "Never"))
         _review_versions(faults, f"{path}.admissionReviewVersions", webhook.get("admissionReviewVersions") or [])
         _client_config(faults, f"{path}.clientConfig", webhook.get("clientConfig") or {})
-        _match_conditions(faults, f"{path}.matchConditions", webhook.get("matchConditions") or [])
+        conditions = webhook.get("matchConditions") or []
+        _match_conditions(faults, f"{path}.matchConditions", conditions)
+        expressions.conditions(faults, f"{path}.matchConditions", conditions)
 
 
 def _review_versions(faults: Faults, path: str, versions: list[str]) -> None:
@@ -227,6 +230,7 @@ class AdmissionPolicyStrategy(Strategy):
                 faults.required("spec.matchConstraints.resourceRules")
             _matching(faults, "spec.matchConstraints", constraints)
         _match_conditions(faults, "spec.matchConditions", spec.get("matchConditions") or [])
+        expressions.policy(faults, spec)
         if self.resource.kind.startswith("Mutating"):
             self._mutations(faults, spec)
         else:

@@ -24,6 +24,13 @@ class Steps:
     mutators: tuple[Step, ...]
     validators: tuple[Step, ...]
 
+    async def mutate_again(self, request: AdmissionRequest) -> None:
+        """The second pass, where the first one wanted it."""
+        assert request.reinvocation is not None
+        request.reinvocation.again = True
+        for mutate in self.mutators:
+            await mutate(request)
+
 
 NO_STEPS = Steps((), ())
 

@@ -1,4 +1,9 @@
-"""The admission plugins in the order they run: upstream's recommended order, as data."""
+"""The admission plugins in the order they run: upstream's recommended order (``AllOrderedPlugins``), as data.
+
+Of its default set is left out what has no meaning here: ClusterTrustBundleAttest (an alpha kind), and the plugins that
+concern custom resources. Upstream's optional plugins are not there either, but for NodeRestriction, which every
+installer turns on.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,9 @@ from pybernetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycl
 from pybernetes.apiserver.admission.node_restriction import NodeRestriction
 from pybernetes.apiserver.admission.plugin import Plugin
 from pybernetes.apiserver.admission.pod_security import PodSecurity
+from pybernetes.apiserver.admission.pod_topology_labels import PodTopologyLabels
+from pybernetes.apiserver.admission.policies.mutating import MutatingAdmissionPolicy
+from pybernetes.apiserver.admission.policies.validating import ValidatingAdmissionPolicy
 from pybernetes.apiserver.admission.priority import Priority
 from pybernetes.apiserver.admission.rbac_escalation import RBACEscalation
 from pybernetes.apiserver.admission.resource_quota import ResourceQuota
@@ -30,6 +38,8 @@ from pybernetes.apiserver.admission.storage import (
     StorageObjectInUseProtection,
 )
 from pybernetes.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
+from pybernetes.apiserver.admission.webhooks.caller import WebhookCaller
+from pybernetes.apiserver.admission.webhooks.plugins import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from pybernetes.apiserver.interfaces import Authorizer, ObservableReader
 from pybernetes.apiserver.rbac import RBACAuthorizer
 from pybernetes.client.interface import Client
@@ -47,13 +57,14 @@ class Context:
     authorizer: Authorizer
     rbac: RBACAuthorizer
     clock: Clock
+    webhooks: WebhookCaller
 
 
 PLUGINS: tuple[tuple[str, Callable[[Context], Plugin]], ...] = (
     ("NamespaceLifecycle", lambda c: NamespaceLifecycle(c.reader)),
     ("LimitRanger", lambda c: LimitRanger(c.reader)),
     ("ServiceAccount", lambda c: ServiceAccount(c.reader)),
-    ("NodeRestriction", lambda c: NodeRestriction(c.reader, c.authorizer)),
+    ("NodeRestriction", lambda c: NodeRestriction(c.reader)),
     ("TaintNodesByCondition", lambda c: TaintNodesByCondition()),
     ("PodSecurity", lambda c: PodSecurity(c.reader)),
     ("Priority", lambda c: Priority(c.reader)),
@@ -66,6 +77,11 @@ PLUGINS: tuple[tuple[str, Callable[[Context], Plugin]], ...] = (
     ("CertificateSigning", lambda c: CertificateSigning(c.authorizer)),
     ("CertificateSubjectRestriction", lambda c: CertificateSubjectRestriction()),
     ("DefaultIngressClass", lambda c: DefaultIngressClass(c.reader)),
+    ("PodTopologyLabels", lambda c: PodTopologyLabels(c.reader)),
+    ("MutatingAdmissionPolicy", lambda c: MutatingAdmissionPolicy(c.reader, c.authorizer)),
+    ("MutatingAdmissionWebhook", lambda c: MutatingAdmissionWebhook(c.reader, c.webhooks, c.authorizer)),
+    ("ValidatingAdmissionPolicy", lambda c: ValidatingAdmissionPolicy(c.reader, c.authorizer)),
+    ("ValidatingAdmissionWebhook", lambda c: ValidatingAdmissionWebhook(c.reader, c.webhooks, c.authorizer)),
     # Nothing may refuse after the quota was charged.
     ("ResourceQuota", lambda c: ResourceQuota(c.reader, c.clock)),
 )

@@ -9,7 +9,6 @@ Bodies are told as they were sent: a request's without the defaults that it got.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -124,11 +123,7 @@ class Moment:
         event["stageTimestamp"] = format_micro_time(self.time)
         if self.annotations:
             event["annotations"] = dict(self.annotations)
-        try:
-            return orjson.dumps(event, default=str)
-        except TypeError:
-            # Header bytes that are no UTF-8 must not keep a request out of the log.
-            return json.dumps(event, default=str).encode()
+        return orjson.dumps(event)
 
     def _status(self) -> Object | None:
         if self.stage == REQUEST_RECEIVED:

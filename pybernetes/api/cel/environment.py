@@ -1,0 +1,65 @@
+"""The environments in which expressions are compiled: variables, types, libraries. Made once each, at first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from pybernetes.api.cel.libraries import Declarer, addresses, authorization, lists, quantities, texts
+from pybernetes.api.cel.messages import Types, common_types
+
+_EXTENSIONS = (
+    "bindings", "encoders", "lists", "math", "optional", "sets", "strings", "two-var-comprehensions",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which variables an expression may name, besides ``object``, ``oldObject``, ``request``, ``namespaceObject``."""
+
+    params: bool = False
+    authorizer: bool = False
+
+
+MATCH_CONDITION = Scope(authorizer=True)
+
+
+class Environment:
+    def __init__(self, scope: Scope, types: Types) -> None:
+        # Loading the runtime maps 14 MB of machine code: not before there is something to compile.
+        from cel_expr_python import cel
+
+        self.types = types
+        declarer = Declarer(cel)
+        for library in (quantities, addresses, texts, lists, authorization):
+            library.declare(declarer, types)
+        variables: dict[str, Any] = {
+            "object": cel.Type.DYN,
+            "oldObject": cel.Type.DYN,
+            "request": cel.Type("kubernetes.AdmissionRequest"),
+            "namespaceObject": cel.Type.DYN,
+        }
+        if scope.params:
+            variables["params"] = cel.Type.DYN
+        if scope.authorizer:
+            variables["authorizer"] = cel.Type("kubernetes.authorization.Authorizer")
+            variables["authorizer.requestResource"] = cel.Type("kubernetes.authorization.ResourceCheck")
+        extensions = "".join(f"  - name: {name}\n" for name in _EXTENSIONS)
+        self.env = cel.NewEnv(
+            descriptor_pool=types.pool,
+            config=cel.NewEnvConfigFromYaml(f"name: kubernetes\nextensions:\n{extensions}"),
+            variables=variables,
+            functions=declarer.declarations(),
+        )
+
+
+@lru_cache(maxsize=8)
+def environment(scope: Scope) -> Environment:
+    return Environment(scope, common_types())
+
+
+@lru_cache(maxsize=256)
+def mutation_environment(scope: Scope, objects: frozenset[str], fields: frozenset[str]) -> Environment:
+    """For a mutation that names these object types and fields."""
+    return Environment(scope, Types(objects, fields))
