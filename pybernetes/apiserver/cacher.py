@@ -23,7 +23,7 @@ import structlog
 
 from pybernetes.api.errors import Expired, GatewayTimeout
 from pybernetes.api.meta import Object
-from pybernetes.api.patch.managed import share_fields
+from pybernetes.api.patch.sharing import share_fields
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.entries import Change, Entry

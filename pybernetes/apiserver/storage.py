@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pybernetes.api.meta import Object
+from pybernetes.api.patch.sharing import share_fields
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.cacher import Cacher, storage_key
@@ -111,6 +112,7 @@ class ObjectStorage:
 
         `obj` is the caller's own and becomes the cache's: nobody may change it afterwards.
         """
+        share_fields(obj)
         stored = encoding.encode_stored(resource.api_version, resource.kind, obj)
         if dry_run:
             short = f"{namespace}/{name}" if resource.namespaced else name

@@ -18,6 +18,7 @@ from pybernetes.api.meta import Object
 from pybernetes.api.patch.compare import structs_of
 from pybernetes.api.patch.elements import elements_of
 from pybernetes.api.patch.fields import EMPTY, SELF, FieldSet, in_order
+from pybernetes.api.patch.sharing import shared
 from pybernetes.api.patch.typed import UNMANAGED_METADATA, member
 from pybernetes.api.schema.nodes import Field, ListNode, MapNode, Node, ObjectNode, Scalar, UnionNode
 
@@ -43,6 +44,7 @@ class _Plan:
 
 _plans: list[dict[tuple[str, ...], _Plan]] = []
 _lists: list[dict[tuple[Any, ...], FieldSet]] = []
+_roots_shared: list[dict[int, tuple[FieldSet, FieldSet]]] = []
 _tries = 0
 
 
@@ -55,6 +57,8 @@ def _count() -> None:
             plans.clear()
         for made in _lists:
             made.clear()
+        for known in _roots_shared:
+            known.clear()
 
 
 def _finish(plan: _Plan, value: Any) -> FieldSet:
@@ -201,6 +205,9 @@ class _Root:
         self._skipped = skipped
         self._plans: dict[tuple[str, ...], _Plan] = {}
         _plans.append(self._plans)
+        self._shared: dict[int, tuple[FieldSet, FieldSet]] = {}
+        """The shared set of each result, by its identity; with the result, which that keeps."""
+        _roots_shared.append(self._shared)
         metadata = node.fields.get("metadata")
         self._metadata = metadata.node if metadata is not None else None
 
@@ -214,7 +221,12 @@ class _Root:
                 plan.below[at] = ("metadata", "f:metadata", _metadata_walk(self._metadata))
             self._plans[keys] = plan
             _count()
-        return _finish(plan, obj)
+        found = _finish(plan, obj)
+        known = self._shared.get(id(found))
+        if known is None:
+            known = self._shared[id(found)] = (found, shared(found))
+            _count()
+        return known[1]
 
 
 def _metadata_walk(node: Node) -> Walk:

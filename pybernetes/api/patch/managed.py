@@ -26,9 +26,6 @@ MAX_UPDATE_MANAGERS = 10
 ANCIENT = "ancient-changes"
 BEFORE_FIRST_APPLY = "before-first-apply"
 
-SHARED_MAX = 2048
-"""Sets of decoded objects that are kept to be shared, the oldest going first."""
-
 _OPERATIONS = frozenset({"Apply", "Update"})
 _MANAGERS_MAX = 4096
 
@@ -182,24 +179,6 @@ def _encode(entry: Entry) -> Object:
     if manager.subresource:
         item["subresource"] = manager.subresource
     return item
-
-
-_shared: dict[bytes, FieldSet] = {}
-
-
-def share_fields(obj: Object) -> None:
-    """Makes one object of equal sets of fields in decoded objects: those of one template's have mostly the same, and
-    decoded they are many times as large as encoded. `obj` is private. On the event loop's thread alone."""
-    for entry in obj["metadata"].get("managedFields") or ():
-        fields = entry["fieldsV1"]
-        text = orjson.dumps(fields)
-        known = _shared.get(text)
-        if known is not None:
-            entry["fieldsV1"] = known
-            continue
-        if len(_shared) >= SHARED_MAX:
-            del _shared[next(iter(_shared))]
-        _shared[text] = fields
 
 
 RESET: list[Object] = [{}]

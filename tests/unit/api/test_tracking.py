@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pybernetes.api import resources
 from pybernetes.api.meta import clone
-from pybernetes.api.patch import created, fields, managed
+from pybernetes.api.patch import created, fields, managed, sharing
 from pybernetes.api.patch.compare import compare
 from pybernetes.api.patch.created import fields_of
 from pybernetes.api.patch.scope import scope_of
@@ -131,12 +131,26 @@ def test_decoded_objects_share_equal_sets() -> None:
     text = orjson.dumps(written(None, pod(nodeName="n", hostname="h"), PODS, "m", now=NOW))
     one, two = orjson.loads(text), orjson.loads(text)
     for obj in (one, two):
-        managed.share_fields(obj)
-    assert one["metadata"]["managedFields"][0]["fieldsV1"] is two["metadata"]["managedFields"][0]["fieldsV1"]
-    for i in range(managed.SHARED_MAX + 10):
-        managed.share_fields({"metadata": {"managedFields": [{"fieldsV1": {f"f:{i}": {}}}]}})
-    assert len(managed._shared) == managed.SHARED_MAX
-    managed.share_fields({"metadata": {}})
+        sharing.share_fields(obj)
+        assert orjson.dumps(obj) == text
+    (first,), (second,) = one["metadata"]["managedFields"], two["metadata"]["managedFields"]
+    assert first["fieldsV1"] is second["fieldsV1"]
+    sharing.share_fields({"metadata": {}})
+
+
+def test_different_sets_share_equal_parts_and_the_tables_are_bounded() -> None:
+    def of(ip: str) -> Any:
+        obj: Any = {
+            "metadata": {"managedFields": [{"fieldsV1": {"f:ip": {f"v:{ip}": {}}, "f:same": {".": {}, "f:x": {}}}}]}
+        }
+        sharing.share_fields(obj)
+        return obj["metadata"]["managedFields"][0]["fieldsV1"]
+
+    found = [of(str(i)) for i in range(sharing.SETS_MAX + sharing.PARTS_MAX)]
+    assert all(f == {"f:ip": {f"v:{i}": {}}, "f:same": {".": {}, "f:x": {}}} for i, f in enumerate(found))
+    assert found[-1]["f:same"] is found[-2]["f:same"] and found[-1] is not found[-2]
+    assert len(sharing._sets) <= sharing.SETS_MAX and len(sharing._parts) <= sharing.PARTS_MAX
+    assert {id(f) for f in sharing._sets.values()} == set(sharing._known)
 
 
 @pytest.mark.parametrize(
