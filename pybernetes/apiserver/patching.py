@@ -45,7 +45,7 @@ def read(type_: str, body: bytes, validation: FieldValidation) -> Patch:
     strict = validation != "Ignore"
     try:
         if type_ == APPLY_PATCH:
-            parsed = text.parse_yaml(body, find_duplicates=strict)
+            parsed = _parse_configuration(body, strict)
         else:
             parsed = text.parse_json(body, find_duplicates=strict)
     except text.TextError as e:
@@ -54,6 +54,18 @@ def read(type_: str, body: bytes, validation: FieldValidation) -> Patch:
     if type_ == JSON_PATCH and strict:
         faults = [f"json patch {fault}" for fault in (*_unknown_fields(parsed.value), *faults)]
     return Patch(type_, parsed.value, tuple(faults))
+
+
+def _parse_configuration(body: bytes, strict: bool) -> text.Body:
+    """YAML. Most programs send JSON, which YAML has room for, and reading that as JSON costs a tenth."""
+    if body.startswith(b"{"):
+        try:
+            parsed = text.parse_json(body, find_duplicates=strict)
+        except text.TextError:
+            parsed = None
+        if parsed is not None and not parsed.faults:
+            return parsed
+    return text.parse_yaml(body, find_duplicates=strict)
 
 
 def _prefix(type_: str) -> str:

@@ -18,7 +18,7 @@ from pybernetes.api.meta import Object, annotations_of, clone, metadata, name_of
 from pybernetes.api.patch import fields, managed, tracking, typed
 from pybernetes.api.patch.compare import Comparison, compare
 from pybernetes.api.patch.elements import TypedError
-from pybernetes.api.patch.fields import FieldPath
+from pybernetes.api.patch.fields import FieldPath, FieldSet
 from pybernetes.api.patch.managed import Managed, Manager
 from pybernetes.api.patch.scope import Scope
 from pybernetes.api.patch.tracking import Converter, unserved
@@ -75,10 +75,14 @@ def _allowed_by_last_applied(live: Object, scope: Scope) -> set[FieldPath]:
     return own - {*difference.added, *difference.modified, *difference.removed}
 
 
-def _prune(merged: Object, state: Managed, last: set[FieldPath], node: ObjectNode) -> Object:
-    """`merged` without what the manager applied last time (`last`), does not apply now and nobody else holds."""
-    if not last:
+def _prune(merged: Object, state: Managed, last_fields: FieldSet, node: ObjectNode) -> Object:
+    """`merged` without what the manager applied last time, does not apply now and nobody else holds."""
+    nobodys = last_fields
+    for entry in state.entries.values():
+        nobodys = fields.difference(nobodys, entry.fields)
+    if not nobodys:
         return merged
+    last = set(fields.paths(last_fields))
     last_named = typed.with_named_fields(last, node)
     everything = typed.with_named_fields(typed.field_set(merged, node), node)
 
@@ -109,6 +113,13 @@ def _check(applied: Any, node: ObjectNode, api_version: str) -> None:
         raise BadRequest(f"failed to create typed patch object ({subject}): {text}")
 
 
+def _has_null(value: Any) -> bool:
+    """Whether null is a member of any map in it."""
+    if isinstance(value, dict):
+        return any(v is None or _has_null(v) for v in value.values())
+    return isinstance(value, list) and any(_has_null(v) for v in value)
+
+
 def _without_null_members(value: Any) -> Any:
     """What removing left: members that are null are gone."""
     if isinstance(value, dict):
@@ -125,9 +136,12 @@ def _merged(
     own = fields.from_paths(p for p in typed.field_set(applied, scope.node) if scope.owns(p))
     if known is None or known.manager != who or known.fields != own:
         state.set(who, own, known.time if known is not None else "")
+    pruned = merged
     if known is not None and (known.manager == who or convert(known.manager.api_version) is not None):
-        merged = _prune(merged, state, set(fields.paths(known.fields)), scope.node)
-    merged = _without_null_members(merged)
+        pruned = _prune(merged, state, known.fields, scope.node)
+    if pruned is not merged or _has_null(applied):
+        pruned = _without_null_members(pruned)
+    merged = pruned
     return merged, compare(base, merged, scope.node, scope.reset_fields)
 
 
