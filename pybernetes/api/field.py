@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _NO_VALUE = object()
+OMITTED: Any = _NO_VALUE
+"""For a fault whose message names no value: upstream's OmitValueType."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,11 @@ class User:
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+def clean(text: str) -> str:
+    """A name from outside, with what is no Unicode text replaced: it will be written as JSON."""
+    return text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
 def service_account_user(namespace: str, name: str, uid: str = "") -> User:
     """The user that a service account's token stands for."""
     return User(

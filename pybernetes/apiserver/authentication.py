@@ -52,6 +52,8 @@ def user_of_certificate(certificate: x509.Certificate) -> User | None:
 
 @dataclass(frozen=True, slots=True)
 class _CertificateUser:
+    certificate: x509.Certificate
+    """Kept, so that its id stays its own."""
     user: User | None
     """Of a client's certificate; None of one that names nobody, or is only a proxy's."""
     is_proxy: bool
@@ -78,13 +80,15 @@ class RequestAuthenticator:
         self._clock = clock
         self._front_proxy = front_proxy
         self._client_authorities = tuple(client_authorities)
-        self._certificates: OrderedDict[x509.Certificate, _CertificateUser] = OrderedDict()
+        # By the id of the certificate, which a connection keeps for as long as it lasts: its hash costs more than all
+        # the rest.
+        self._certificates: OrderedDict[int, _CertificateUser] = OrderedDict()
         self.impersonate = impersonator.impersonate
 
     async def authenticate(self, headers: Mapping[str, str], peer_certificate: x509.Certificate | None) -> User | None:
         """See `Authenticator`. Raises `Unauthorized` for credentials that do not hold."""
         if peer_certificate is not None:
-            known = self._certificates.get(peer_certificate) or self._learn(peer_certificate)
+            known = self._certificates.get(id(peer_certificate)) or self._learn(peer_certificate)
             # A connection may outlive the certificate it was opened with.
             if not known.not_before <= self._clock.now() < known.not_after:
                 raise errors.Unauthorized("Unauthorized")
@@ -113,7 +117,8 @@ class RequestAuthenticator:
                 user = user_of_certificate(certificate)
             except ValueError as error:
                 raise errors.Unauthorized("Unauthorized") from error
-        known = self._certificates[certificate] = _CertificateUser(
+        known = self._certificates[id(certificate)] = _CertificateUser(
+            certificate,
             user,
             proxy is not None and proxy.may_speak(certificate),
             certificate.not_valid_before_utc.timestamp(),

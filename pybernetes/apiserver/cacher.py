@@ -31,6 +31,7 @@ from pybernetes.apiserver.selection import Selection
 from pybernetes.apiserver.store_errors import api_error
 from pybernetes.apiserver.watching import Watcher
 from pybernetes.lib.clock import Clock, SystemClock
+from pybernetes.lib.memo import Memo
 from pybernetes.store.interface import Compacted, Event, Store, StoreClosed, StoreError, Watch, WatchBatch, prefix_end
 
 PREFIX = "/registry/"
@@ -43,6 +44,7 @@ WINDOW_SECONDS = 180.0
 FRESH_TIMEOUT_SECONDS = 3.0
 _LOAD_PAGE = 5000
 _EXPECTED_MAX = 10_000
+_SPECS_BYTES_MAX = 8 * 1024 * 1024
 """Announced writes that the watch has not brought yet; beyond, they are decoded instead."""
 _RESUME_BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0)
 _RESUMES_BEFORE_RELOAD = 3
@@ -92,6 +94,14 @@ class KindCache:
         self._window: deque[Change] = deque()
         self._watchers: dict[tuple[str, ...], set[Watcher]] = {}
         self._handlers: list[ChangeHandler] = []
+
+    @property
+    def shares_specs(self) -> bool:
+        return self._by_node is not None
+
+    def at(self, key: str) -> Entry | None:
+        """The entry of ``namespace/name``, or of ``name``."""
+        return self._entries.get(key)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -287,6 +297,7 @@ class Cacher:
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._serial = itertools.count()
         self._expected: dict[str, tuple[bytes, Object]] = {}
+        self._specs: Memo[Object] = Memo(_SPECS_BYTES_MAX)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -371,7 +382,10 @@ class Cacher:
             revision = revision or page.revision
             for kv in page.items:
                 storage_id, key = _split(kv.key)
-                loaded.setdefault(storage_id, []).append(_entry(key, kv.value, kv.mod_revision, None))
+                obj = _decoded(kv.value)
+                if storage_id == _PODS:
+                    self._share_spec(obj, None)
+                loaded.setdefault(storage_id, []).append(_entry(key, kv.value, kv.mod_revision, obj))
             if not page.more:
                 break
             start = page.items[-1].key + "\0"
@@ -430,7 +444,26 @@ class Cacher:
         expected = self._expected.pop(event.key, None)
         if expected is not None and expected[0] == event.value:
             obj = expected[1]
+        if kind.shares_specs:
+            if obj is None:
+                obj = _decoded(event.value)
+            self._share_spec(obj, kind.at(key))
         kind.put(_entry(key, event.value, event.mod_revision, obj))
+
+    def _share_spec(self, obj: Object, previous: Entry | None) -> None:
+        """Makes one object of equal specs: a pod's takes most of its memory, and most pods come from templates."""
+        spec = obj.get("spec")
+        if not spec:
+            return
+        if previous is not None and (before := previous.obj.get("spec")) == spec:
+            obj["spec"] = before
+            return
+        text = orjson.dumps(spec)
+        known = self._specs.get(text)
+        if known is None:
+            self._specs.put(text, spec)
+        else:
+            obj["spec"] = known
 
     def _advance(self, revision: int) -> None:
         self.revision = max(self.revision, revision)
@@ -476,10 +509,14 @@ def _split(key: str) -> tuple[str, str]:
     return f"{group}/{plural}", rest
 
 
+def _decoded(stored: bytes) -> Object:
+    obj: Object = orjson.loads(stored)
+    share_fields(obj)
+    return obj
+
+
 def _entry(key: str, stored: bytes, revision: int, obj: Object | None) -> Entry:
     if obj is None:
-        obj = orjson.loads(stored)
-        share_fields(obj)
-    assert obj is not None
+        obj = _decoded(stored)
     obj["metadata"]["resourceVersion"] = str(revision)
     return Entry(key, obj, encoding.with_version(stored, revision), revision)

@@ -67,6 +67,7 @@ _HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
 _READING = frozenset(("get", "list", "watch", "proxy"))
 _ASKED_MAX = 32
 """Questions to authorization webhooks in one request."""
+_AUDIT_ID_LENGTH_MAX = 64
 _TARGETS_KEPT = 8192
 _TARGET_LENGTH_MAX = 512
 _NO_QUERY: Mapping[str, str] = {}
@@ -147,7 +148,8 @@ class HTTPHandler:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request, Request)
         started = time.perf_counter()
-        audit_id = request.headers.get("Audit-Id") or f"{self._audit_prefix}{next(self._audit_serial):012x}"
+        given = request.headers.get("Audit-Id")
+        audit_id = _audit_id(given) if given else f"{self._audit_prefix}{next(self._audit_serial):012x}"
         state = _State(request, audit_id, self._deadlines.seconds)
         response: web.StreamResponse
         task = asyncio.current_task()
@@ -554,6 +556,11 @@ def _shutting_down() -> Reply:
     reply.add_header("Retry-After", _SHUTDOWN_RETRY_SECONDS)
     reply.force_close()
     return reply
+
+
+def _audit_id(given: str) -> str:
+    """A client's own id of its request, which goes into headers and logs: cut to 64 characters, as upstream."""
+    return given[:_AUDIT_ID_LENGTH_MAX].encode("ascii", "replace").decode()
 
 
 def not_served() -> errors.NotFound:

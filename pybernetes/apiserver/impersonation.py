@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 from pybernetes.api import errors
-from pybernetes.api.user import ANONYMOUS, AUTHENTICATED, SERVICE_ACCOUNTS, UNAUTHENTICATED, User
+from pybernetes.api.user import ANONYMOUS, AUTHENTICATED, SERVICE_ACCOUNTS, UNAUTHENTICATED, User, clean
 from pybernetes.apiserver.authorization import access_denied
 from pybernetes.apiserver.interfaces import Attributes, Authorizer
 
@@ -26,8 +26,11 @@ class Impersonator:
         name, uid = "", ""
         groups: list[str] = []
         extra: dict[str, list[str]] = {}
-        for header, value in headers.items():
+        for header, sent in headers.items():
             low = header.lower()
+            if not low.startswith("impersonate-"):
+                continue
+            value = clean(sent)
             if low == "impersonate-user":
                 name = name or value
             elif low == "impersonate-uid":

@@ -133,6 +133,9 @@ def references_of(pod: Object) -> set[Reference]:
     for claim in spec.get("resourceClaims") or ():
         if claim.get("resourceClaimName"):
             found.add(("resourceclaims", namespace, claim["resourceClaimName"]))
+    extended = ((pod.get("status") or {}).get("extendedResourceClaimStatus") or {}).get("resourceClaimName")
+    if extended:
+        found.add(("resourceclaims", namespace, extended))
     for status in (pod.get("status") or {}).get("resourceClaimStatuses") or ():
         if status.get("resourceClaimName"):
             found.add(("resourceclaims", namespace, status["resourceClaimName"]))

@@ -374,7 +374,10 @@ class Registry:
             faults += strategy.validate_update(obj, old)
         if faults:
             raise errors.invalid(resource.group, resource.kind, info.name, faults)
-        info.warnings += strategy.warnings(obj, old)
+        if info.subresource == "status":
+            info.warnings += strategy.status_warnings(obj)
+        else:
+            info.warnings += strategy.warnings(obj, old)
         reservation: Reservation | None = None
         written: Entry | None
         try:

@@ -185,8 +185,6 @@ def error_reply(error: ApiError, media: Media = PLAIN) -> Reply:
     retry = error.retry_after_seconds
     if retry:
         reply.add_header("Retry-After", str(retry))
-    if code == 401:
-        reply.add_header("Www-Authenticate", 'Basic realm="kubernetes-master"')
     return reply
 
 

@@ -7,12 +7,20 @@ ends at once.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Protocol
 
+import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from cryptography import x509
+
+from pybernetes.apiserver.replies import text_reply
+
+log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 3 * 1024 * 1024
 """Of a request's body, as upstream; a larger one is answered 413."""
@@ -53,6 +61,27 @@ class Connection(RequestHandler):
         self.head_arrived()
         if self.disconnected is not None:
             self.disconnected()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What cannot be read as HTTP is answered in Go's words, and is no matter for the log: anybody can send it."""
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("a request's handler failed", exc_info=exc)
+        else:
+            log.debug("not HTTP", status=status, error=message)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun, and another cannot follow")
+        if isinstance(exc, LineTooLong) or (message or "").strip() == "Too many headers received":
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        reply = text_reply(f"{int(status)} {HTTPStatus(status).phrase}", status)
+        reply.audit_id = str(uuid.uuid4()).encode()
+        reply.force_close()
+        return reply
 
     def head_arrived(self) -> None:
         """The first request has come; from now on the connection may be idle as long as keep-alive allows."""

@@ -17,6 +17,8 @@ from pybernetes.lib.clock import Clock
 
 if TYPE_CHECKING:
     # Kinds load when they are first asked for.
+    from pybernetes.api.kinds.certificates import CertificateSigningRequestStrategy
+    from pybernetes.api.kinds.cluster import NamespaceStrategy
     from pybernetes.api.kinds.pods import PodStrategy
 
 
@@ -40,6 +42,9 @@ class NamespaceFinalize(_Part):
     """``namespaces/finalize``: spec.finalizers, and metadata."""
 
     has_generation = False
+
+    def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
+        return cast("NamespaceStrategy", self.whole).validate_finalize_update(obj, old)
 
     def prepare_for_update(self, obj: Object, old: Object) -> None:
         if "status" in old:
@@ -70,7 +75,7 @@ class Approval(_Part):
         self._now = now
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
-        return self.whole.validate_update(obj, old)
+        return cast("CertificateSigningRequestStrategy", self.whole).validate_approval_update(obj, old)
 
     def prepare_for_update(self, obj: Object, old: Object) -> None:
         conditions = (obj.get("status") or {}).get("conditions")

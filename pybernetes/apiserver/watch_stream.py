@@ -73,7 +73,7 @@ class WatchStreams:
         options = list_options(info.query, watch=True)
         renderer = WatchRenderer(info, media, self._clock) if media.transform else None
         headers["Cache-Control"] = "no-cache, private"
-        headers["Content-Type"] = "application/json" if not media.transform else "application/json;stream=watch"
+        headers["Content-Type"] = "application/json"
         stream: _Stream = _Messages(headers) if is_websocket(request) else _Lines(headers)
         try:
             watcher, initial_end = await self._operations.watch(info, options)

@@ -1,4 +1,4 @@
-"""Warnings about addresses and networks that are accepted today and spelled in a way that later releases refuse.
+"""Networks that must be spelled canonically, and warnings where addresses and networks are accepted in any spelling.
 
 Source of rules and texts: ``k8s.io/apimachinery/pkg/util/validation/ip.go`` (KEP-4858). Pure.
 """
@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator
 
 from pybernetes.api import names
+from pybernetes.api.kinds.faults import Faults
+from pybernetes.api.meta import Object
 
 
 def ip_warnings(path: str, value: str) -> Iterator[str]:
@@ -63,3 +65,26 @@ def cidr_warnings(path: str, value: str) -> Iterator[str]:
     elif not odd and network.version == 6 and f"{strict}/{length}" != value:
         canonical = json.dumps(f"{strict}/{length}")
         yield f"{path}: IPv6 CIDR value {shown} should be in RFC 5952 canonical format ({canonical})"
+
+
+def load_balancer_warnings(obj: Object) -> list[str]:
+    """Of the addresses in status.loadBalancer, of a service or an ingress."""
+    balancer = (obj.get("status") or {}).get("loadBalancer") or {}
+    out: list[str] = []
+    for i, ingress in enumerate(balancer.get("ingress") or ()):
+        if ingress.get("ip"):
+            out += ip_warnings(f"status.loadBalancer.ingress[{i}].ip", ingress["ip"])
+    return out
+
+
+def strict_cidr(faults: Faults, path: str, value: str) -> None:
+    """A network in its one canonical spelling, as fields of newer kinds demand."""
+    network = names.parse_cidr(value)
+    if network is None:
+        faults.each(path, value, names.cidr(value))
+        return
+    address = names.parse_ip(value.partition("/")[0])
+    if address is not None and address.version == network.version and address != network.network_address:
+        faults.invalid(path, value, "must not have bits set beyond the prefix length")
+    elif str(network) != value:
+        faults.invalid(path, value, f"must be in canonical form ({json.dumps(str(network))})")

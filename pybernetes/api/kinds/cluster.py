@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
+from pybernetes.api.kinds.addresses import cidr_warnings
 from pybernetes.api.kinds.amounts import canonical_list
 from pybernetes.api.kinds.equality import drop_zero
 from pybernetes.api.kinds.faults import Faults
@@ -17,10 +18,11 @@ from pybernetes.api.kinds.metadata import kube_finalizer
 from pybernetes.api.kinds.podspec.resources import quantity_value
 from pybernetes.api.kinds.podspec.scheduling import TAINT_EFFECTS, taint_effect
 from pybernetes.api.kinds.strategy import Strategy
-from pybernetes.api.meta import Object, is_deleting, name_of
+from pybernetes.api.meta import Object, annotations_of, is_deleting, name_of
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 NAMESPACE_FINALIZER = "kubernetes"
+_PREFER_AVOID_PODS = "scheduler.alpha.kubernetes.io/preferAvoidPods"
 
 
 class NamespaceStrategy(Strategy):
@@ -71,7 +73,10 @@ class NamespaceStrategy(Strategy):
         return []
 
     def validate_finalize_update(self, obj: Object, old: Object) -> list[FieldError]:
-        return self.validate_create(obj)
+        faults = Faults()
+        for i, finalizer in enumerate((obj.get("spec") or {}).get("finalizers") or ()):
+            _finalizer(faults, f"spec.finalizers[{i}]", finalizer)
+        return faults
 
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
         faults = Faults()
@@ -90,9 +95,14 @@ class NamespaceStrategy(Strategy):
 
 
 def _namespace_finalizers(faults: Faults, obj: Object) -> None:
+    # Upstream gives no index here; the finalize subresource does.
     for finalizer in (obj.get("spec") or {}).get("finalizers") or ():
-        faults.each("spec.finalizers", finalizer, names.qualified_name(finalizer))
-        kube_finalizer(faults, "spec.finalizers", finalizer)
+        _finalizer(faults, "spec.finalizers", finalizer)
+
+
+def _finalizer(faults: Faults, path: str, finalizer: str) -> None:
+    faults.each(path, finalizer, names.qualified_name(finalizer))
+    kube_finalizer(faults, path, finalizer)
 
 
 class NodeStrategy(Strategy):
@@ -138,14 +148,19 @@ class NodeStrategy(Strategy):
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
         faults = Faults()
         spec, before = obj.get("spec") or {}, old.get("spec") or {}
-        self._addresses(faults, obj)
         _node_resources(faults, obj)
+        self._addresses(faults, obj)
         if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
             faults.forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
         if before.get("providerID") and spec.get("providerID") != before["providerID"]:
             faults.forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid')
+        if spec.get("configSource") is not None:
+            _config_source(faults, "spec.configSource", spec["configSource"], in_status=False)
+        _config_status(faults, (obj.get("status") or {}).get("config") or {})
         if spec.get("taints"):
             node_taints(faults, "metadata.taints", spec["taints"])
+        if (spec.get("externalID") or "") != (before.get("externalID") or ""):
+            faults.forbidden("spec.externalID", "may not be updated")
         return faults
 
     @staticmethod
@@ -160,9 +175,25 @@ class NodeStrategy(Strategy):
 
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
         faults = Faults()
-        self._addresses(faults, obj)
         _node_resources(faults, obj)
+        self._addresses(faults, obj)
+        _config_status(faults, (obj.get("status") or {}).get("config") or {})
         return faults
+
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        spec, annotations = obj.get("spec") or {}, annotations_of(obj)
+        out = []
+        if spec.get("configSource") is not None:
+            out.append(
+                "spec.configSource: the feature is no longer supported by kubelet; use a configuration file instead"
+            )
+        if old is None and spec.get("externalID"):
+            out.append("spec.externalID: this field is deprecated, and is unused by Kubernetes")
+        if _PREFER_AVOID_PODS in annotations:
+            out.append(f'metadata.annotations[{_PREFER_AVOID_PODS}]: deprecated in v1.20+; use "taints" field instead')
+        for i, cidr in enumerate(spec.get("podCIDRs") or ()):
+            out.extend(cidr_warnings(f"spec.podCIDRs[{i}]", cidr))
+        return out
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         unschedulable = (obj.get("spec") or {}).get("unschedulable")
@@ -201,6 +232,34 @@ def _node_resources(faults: Faults, obj: Object) -> None:
     for field in ("capacity", "allocatable"):
         for name, value in (status.get(field) or {}).items():
             quantity_value(faults, f"status.{field}.{name}", name, value)
+
+
+def _config_status(faults: Faults, config: Object) -> None:
+    for name in ("assigned", "active", "lastKnownGood"):
+        if config.get(name) is not None:
+            _config_source(faults, f"status.config.{name}", config[name], in_status=True)
+
+
+def _config_source(faults: Faults, path: str, source: Object, *, in_status: bool) -> None:
+    """Dynamic kubelet configuration, which no kubelet reads any more; the field is kept, and judged."""
+    reference = source.get("configMap")
+    if reference is None:
+        faults.invalid(path, source, "exactly one reference subfield must be non-nil")
+        return
+    at = f"{path}.configMap"
+    for name in ("uid", "resourceVersion"):
+        if in_status and not reference.get(name):
+            faults.required(f"{at}.{name}", f"{name} must be set in status")
+        elif not in_status and reference.get(name):
+            faults.forbidden(f"{at}.{name}", f"{name} must not be set in spec")
+    for name, check in (
+        ("namespace", names.dns_label), ("name", names.dns_subdomain), ("kubeletConfigKey", names.config_map_key),
+    ):  # fmt: skip
+        value = reference.get(name) or ""
+        if not value:
+            faults.required(f"{at}.{name}", f"{name} must be set")
+        else:
+            faults.each(f"{at}.{name}", value, check(value))
 
 
 class ServiceAccountStrategy(Strategy):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
+from pybernetes.api.kinds.addresses import ip_warnings
 from pybernetes.api.kinds.equality import semantic_equal
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.labels import label_name
 from pybernetes.api.kinds.podspec.containers import PROTOCOLS
+from pybernetes.api.kinds.prefixed import fully_qualified_domain_name
 from pybernetes.api.kinds.services import non_special_ip
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, metadata, name_of, namespace_of
@@ -47,7 +49,12 @@ class EndpointsStrategy(Strategy):
         return faults
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
-        return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+        out = ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+        for i, subset in enumerate(obj.get("subsets") or ()):
+            for field in ("addresses", "notReadyAddresses"):
+                for j, address in enumerate(subset.get(field) or ()):
+                    out += ip_warnings(f"subsets[{i}].{field}[{j}].ip", address.get("ip") or "")
+        return out
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         return {"metadata.name": name_of(obj), "metadata.namespace": namespace_of(obj)}
@@ -131,6 +138,14 @@ class EndpointSliceStrategy(Strategy):
         faults.immutable("addressType", obj.get("addressType"), old.get("addressType"))
         return faults
 
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        out: list[str] = []
+        if obj.get("addressType") != "FQDN":
+            for i, endpoint in enumerate(obj.get("endpoints") or ()):
+                for j, address in enumerate(endpoint.get("addresses") or ()):
+                    out += ip_warnings(f"endpoints[{i}].addresses[{j}]", address)
+        return out
+
 
 def _endpoint(faults: Faults, path: str, endpoint: Object, kind: str) -> None:
     addresses = endpoint.get("addresses") or []
@@ -141,12 +156,11 @@ def _endpoint(faults: Faults, path: str, endpoint: Object, kind: str) -> None:
     for i, address in enumerate(addresses):
         at = f"{path}.addresses[{i}]"
         if kind == "FQDN":
-            faults.each(at, address, names.dns_subdomain(address))
-            continue
-        parsed = names.parse_ip(address)
-        if parsed is None or (kind in ("IPv4", "IPv6") and f"IPv{parsed.version}" != kind):
-            faults.invalid(at, address, f"must be a valid {kind} address" if parsed else names.IP_ADDRESS)
-        else:
+            fully_qualified_domain_name(faults, at, address)
+        elif kind in ("IPv4", "IPv6"):
+            parsed = names.parse_ip(address)
+            if parsed is None or f"IPv{parsed.version}" != kind:
+                faults.invalid(at, address, f"must be a valid {kind} address")
             non_special_ip(faults, at, address)
     if endpoint.get("nodeName") is not None:
         faults.each(f"{path}.nodeName", endpoint["nodeName"], names.dns_subdomain(endpoint["nodeName"]))

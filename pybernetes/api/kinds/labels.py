@@ -71,6 +71,15 @@ def is_empty_selector(selector: Object | None) -> bool:
     return not selector or not (selector.get("matchLabels") or selector.get("matchExpressions"))
 
 
+def is_valid_selector(selector: Object | None) -> bool:
+    """Whether a LabelSelector can be evaluated; an absent one can, and selects nothing."""
+    try:
+        selectors.from_label_selector(selector)
+    except selectors.SelectorError:
+        return False
+    return True
+
+
 def selector_matches(selector: Object | None, values: Mapping[str, str] | None) -> bool:
     """Whether a LabelSelector selects something with these labels; an absent or invalid one selects nothing."""
     try:

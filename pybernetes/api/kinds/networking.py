@@ -9,14 +9,18 @@ from typing import ClassVar
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
-from pybernetes.api.kinds.equality import semantic_equal
+from pybernetes.api.kinds.addresses import cidr_warnings, load_balancer_warnings, strict_cidr
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.labels import label_selector
-from pybernetes.api.kinds.podspec.containers import PROTOCOLS
+from pybernetes.api.kinds.prefixed import domain_prefixed_path
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, annotations_of, name_of
 
 PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
+# Neither is sorted: upstream lists them by hand.
+POLICY_TYPES = ("Ingress", "Egress")
+POLICY_PROTOCOLS = ("TCP", "UDP", "SCTP")
+MAX_CONTROLLER = 250
 INGRESS_CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _BAD_IN_PATH = ("//", "/./", "/../", "%2f", "%2F")
 _BAD_SUFFIXES = ("/..", "/.")
@@ -30,16 +34,26 @@ class IngressStrategy(Strategy):
         obj.setdefault("spec", {})
 
     def validate_create(self, obj: Object) -> list[FieldError]:
-        faults = Faults()
-        spec = obj.get("spec") or {}
-        rules, backend = spec.get("rules") or [], spec.get("defaultBackend")
-        annotation, class_ = annotations_of(obj).get(INGRESS_CLASS_ANNOTATION), spec.get("ingressClassName")
+        faults = Faults(self._validate(obj))
+        annotation = annotations_of(obj).get(INGRESS_CLASS_ANNOTATION)
+        class_ = (obj.get("spec") or {}).get("ingressClassName")
+        # Objects from before the field existed are let be.
         if annotation is not None and class_ is not None and annotation != class_:
             faults.invalid(
-                f"metadata.annotations.{INGRESS_CLASS_ANNOTATION}",
+                f"annotations.{INGRESS_CLASS_ANNOTATION}",
                 annotation,
                 "must match `ingressClassName` when both are specified",
             )
+        return faults
+
+    def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
+        return self._validate(obj)
+
+    @staticmethod
+    def _validate(obj: Object) -> Faults:
+        faults = Faults()
+        spec = obj.get("spec") or {}
+        rules, backend, class_ = spec.get("rules") or [], spec.get("defaultBackend"), spec.get("ingressClassName")
         if not rules and backend is None:
             faults.invalid("spec", [], "either `defaultBackend` or `rules` must be specified")
         if backend is not None:
@@ -48,7 +62,7 @@ class IngressStrategy(Strategy):
             _rule(faults, f"spec.rules[{i}]", rule)
         for i, tls in enumerate(spec.get("tls") or ()):
             for j, host in enumerate(tls.get("hosts") or ()):
-                _host(faults, f"spec.tls[{i}].hosts[{j}]", host)
+                _dns_host(faults, f"spec.tls[{i}].hosts[{j}]", host)
             if tls.get("secretName"):
                 faults.each(f"spec.tls[{i}].secretName", tls["secretName"], names.dns_subdomain(tls["secretName"]))
         if class_ is not None:
@@ -74,18 +88,20 @@ class IngressStrategy(Strategy):
             ]
         return []
 
+    def status_warnings(self, obj: Object) -> list[str]:
+        return load_balancer_warnings(obj)
 
-def _host(faults: Faults, path: str, host: str) -> None:
-    if names.parse_ip(host) is not None:
-        faults.invalid(path, host, "must be a DNS name, not an IP address")
-        return
+
+def _dns_host(faults: Faults, path: str, host: str) -> None:
     check = names.wildcard_dns_subdomain if "*" in host else names.dns_subdomain
     faults.each(path, host, check(host))
 
 
 def _rule(faults: Faults, path: str, rule: Object) -> None:
-    if rule.get("host"):
-        _host(faults, f"{path}.host", rule["host"])
+    if host := rule.get("host"):
+        if names.parse_ip(host) is not None:
+            faults.invalid(f"{path}.host", host, "must be a DNS name, not an IP address")
+        _dns_host(faults, f"{path}.host", host)
     http = rule.get("http")
     if http is None:
         return
@@ -94,15 +110,16 @@ def _rule(faults: Faults, path: str, rule: Object) -> None:
         faults.required(f"{path}.http.paths")
     for i, item in enumerate(paths):
         at = f"{path}.http.paths[{i}]"
+        if item.get("pathType") is None:
+            faults.required(f"{at}.pathType", "pathType must be specified")
+            continue
         _path(faults, at, item)
         _backend(faults, f"{at}.backend", item.get("backend") or {})
 
 
 def _path(faults: Faults, path: str, item: Object) -> None:
-    kind, value = item.get("pathType"), item.get("path") or ""
-    if kind is None:
-        faults.required(f"{path}.pathType", "pathType must be specified")
-    elif kind in ("Exact", "Prefix"):
+    kind, value = item["pathType"], item.get("path") or ""
+    if kind in ("Exact", "Prefix"):
         if not value.startswith("/"):
             faults.invalid(f"{path}.path", value, "must be an absolute path")
         for bad in _BAD_IN_PATH:
@@ -123,11 +140,9 @@ def _backend(faults: Faults, path: str, backend: Object) -> None:
     if resource is not None and service is not None:
         faults.invalid(path, "", "cannot set both resource and service backends")
     elif resource is not None:
-        for name in ("kind", "name"):
-            if not resource.get(name):
-                faults.required(f"{path}.resource.{name}")
+        _typed_reference(faults, f"{path}.resource", resource)
     elif service is None:
-        faults.required(path, "resource or service backend is required")
+        faults.invalid(path, "", "resource or service backend is required")
     else:
         name = service.get("name") or ""
         if not name:
@@ -146,6 +161,19 @@ def _backend(faults: Faults, path: str, backend: Object) -> None:
             faults.required(path, "port name or number is required")
 
 
+def _typed_reference(faults: Faults, path: str, reference: Object) -> None:
+    """A reference to something of any kind: upstream's TypedLocalObjectReference."""
+    group = reference.get("apiGroup")
+    if group is not None:
+        faults.each(f"{path}.apiGroup", group, names.dns_subdomain(group))
+    for field in ("kind", "name"):
+        value = reference.get(field) or ""
+        if not value:
+            faults.required(f"{path}.{field}")
+        else:
+            faults.each(f"{path}.{field}", value, names.path_segment_name(value))
+
+
 class IngressClassStrategy(Strategy):
     has_generation = True
 
@@ -158,32 +186,33 @@ class IngressClassStrategy(Strategy):
         faults = Faults()
         spec = obj.get("spec") or {}
         controller = spec.get("controller") or ""
-        if not controller:
-            faults.required("spec.controller")
-        else:
-            if len(controller) > 250:
-                faults.too_long("spec.controller", 250)
-            if "/" not in controller:
-                faults.invalid("spec.controller", controller, 'must be a domain-prefixed path (such as "acme.io/foo")')
+        if len(controller) > MAX_CONTROLLER:
+            faults.too_long("spec.controller", MAX_CONTROLLER)
+        domain_prefixed_path(faults, "spec.controller", controller)
         parameters = spec.get("parameters")
         if parameters is not None:
             at = "spec.parameters"
-            for name in ("kind", "name"):
-                if not parameters.get(name):
-                    faults.required(f"{at}.{name}", f"{name} is required")
+            _typed_reference(faults, at, parameters)
             scope, namespace = parameters.get("scope"), parameters.get("namespace")
-            if scope not in ("Cluster", "Namespace"):
-                faults.one_of(f"{at}.scope", scope, ("Cluster", "Namespace"))
-            if scope == "Namespace" and not namespace:
-                faults.required(f"{at}.namespace", "`parameters.scope` is set to 'Namespace'")
-            if scope == "Cluster" and namespace is not None:
-                faults.forbidden(f"{at}.namespace", "`parameters.scope` is set to 'Cluster'")
+            if scope is None:
+                faults.required(f"{at}.scope")
+            elif scope == "Namespace":
+                if namespace is None:
+                    faults.required(f"{at}.namespace", "`parameters.scope` is set to 'Namespace'")
+                else:
+                    faults.each(f"{at}.namespace", namespace, names.dns_label(namespace))
+            elif scope == "Cluster":
+                if namespace is not None:
+                    faults.forbidden(f"{at}.namespace", "`parameters.scope` is set to 'Cluster'")
+            else:
+                faults.not_supported(f"{at}.scope", scope, ("Cluster", "Namespace"))
         return faults
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
-        faults = Faults(self.validate_create(obj))
+        faults = Faults()
         new, before = ((o.get("spec") or {}).get("controller") for o in (obj, old))
         faults.immutable("spec.controller", new, before)
+        faults.extend(self.validate_create(obj))
         return faults
 
 
@@ -215,15 +244,30 @@ class NetworkPolicyStrategy(Strategy):
             faults.invalid("spec.policyTypes", types, "may not specify more than two policyTypes")
             return faults
         for i, kind in enumerate(types):
-            if kind not in ("Egress", "Ingress"):
-                faults.not_supported(f"spec.policyTypes[{i}]", kind, ("Egress", "Ingress"))
+            if kind not in POLICY_TYPES:
+                faults.not_supported(f"spec.policyTypes[{i}]", kind, POLICY_TYPES)
         return faults
+
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        out: list[str] = []
+        spec = obj.get("spec") or {}
+        for direction, side in (("ingress", "from"), ("egress", "to")):
+            for i, rule in enumerate(spec.get(direction) or ()):
+                for j, peer in enumerate(rule.get(side) or ()):
+                    block = peer.get("ipBlock")
+                    if block is None:
+                        continue
+                    at = f"spec.{direction}[{i}].{side}[{j}].ipBlock"
+                    out += cidr_warnings(f"{at}.cidr", block.get("cidr") or "")
+                    for k, value in enumerate(block.get("except") or ()):
+                        out += cidr_warnings(f"{at}.except[{k}]", value)
+        return out
 
 
 def _policy_port(faults: Faults, path: str, port: Object) -> None:
     protocol, number, end = port.get("protocol"), port.get("port"), port.get("endPort")
-    if protocol is not None and protocol not in PROTOCOLS:
-        faults.not_supported(f"{path}.protocol", protocol, PROTOCOLS)
+    if protocol is not None and protocol not in POLICY_PROTOCOLS:
+        faults.not_supported(f"{path}.protocol", protocol, POLICY_PROTOCOLS)
     if isinstance(number, str):
         if end is not None:
             faults.invalid(f"{path}.endPort", end, "may not be specified when `port` is non-numeric")
@@ -232,7 +276,7 @@ def _policy_port(faults: Faults, path: str, port: Object) -> None:
         faults.each(f"{path}.port", number, names.port_number(number))
         if end is not None:
             if end < number:
-                faults.invalid(f"{path}.endPort", number, "must be greater than or equal to `port`")
+                faults.invalid(f"{path}.endPort", end, "must be greater than or equal to `port`")
             faults.each(f"{path}.endPort", end, names.port_number(end))
     elif end is not None:
         faults.invalid(f"{path}.endPort", end, "may not be specified when `port` is not specified")
@@ -256,18 +300,20 @@ def _ip_block(faults: Faults, path: str, block: Object) -> None:
         faults.required(f"{path}.cidr")
         return
     network = names.parse_cidr(cidr)
-    faults.each(f"{path}.cidr", cidr, names.cidr(cidr))
+    if network is None:
+        faults.each(f"{path}.cidr", cidr, names.cidr(cidr))
+        return
     for i, value in enumerate(block.get("except") or ()):
         at = f"{path}.except[{i}]"
         inner = names.parse_cidr(value)
         if inner is None:
             faults.each(at, value, names.cidr(value))
-        elif network is not None and (
+        elif (
             inner.version != network.version
             or inner.prefixlen <= network.prefixlen
             or inner.network_address not in network
         ):
-            faults.invalid(at, value, f"must be a strict subset of `cidr` {cidr}")
+            faults.invalid(at, value, "must be a strict subset of `cidr`")
 
 
 class IPAddressStrategy(Strategy):
@@ -279,13 +325,18 @@ class IPAddressStrategy(Strategy):
 
     def validate_create(self, obj: Object) -> list[FieldError]:
         faults = Faults()
-        parent = (obj.get("spec") or {}).get("parentRef")
+        at, parent = "spec.parentRef", (obj.get("spec") or {}).get("parentRef")
         if parent is None:
-            faults.required("spec.parentRef")
+            faults.required(at)
             return faults
-        for name in ("resource", "name"):
-            if not parent.get(name):
-                faults.required(f"spec.parentRef.{name}")
+        if parent.get("group"):
+            faults.each(f"{at}.group", parent["group"], names.dns_subdomain(parent["group"]))
+        for field in ("resource", "name", "namespace"):
+            value = parent.get(field) or ""
+            if value:
+                faults.each(f"{at}.{field}", value, names.path_segment_name(value))
+            elif field != "namespace":
+                faults.required(f"{at}.{field}")
         return faults
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
@@ -317,23 +368,27 @@ class ServiceCIDRStrategy(Strategy):
             faults.required("spec.cidrs", "at least one CIDR required")
         elif len(cidrs) > 2:
             faults.invalid("spec.cidrs", cidrs, "may only hold up to 2 values")
-        versions = []
-        for i, cidr in enumerate(cidrs):
-            network = names.parse_cidr(cidr)
-            faults.each(f"spec.cidrs[{i}]", cidr, names.cidr(cidr))
-            if network is not None:
-                versions.append(network.version)
-        if len(versions) == 2 and versions[0] == versions[1]:
-            faults.invalid(
-                "spec.cidrs",
-                cidrs,
-                "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96",
-            )
+        else:
+            networks = [names.parse_cidr(cidr) for cidr in cidrs]
+            if len(networks) == 2 and all(networks) and len({n.version for n in networks if n is not None}) == 1:
+                faults.invalid(
+                    "spec.cidrs",
+                    cidrs,
+                    "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96",
+                )
+            for i, cidr in enumerate(cidrs):
+                strict_cidr(faults, f"spec.cidrs[{i}]", cidr)
         return faults
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
-        faults = Faults(self.validate_create(obj))
+        faults = Faults()
         new, before = ((o.get("spec") or {}).get("cidrs") or [] for o in (obj, old))
-        if not semantic_equal(new[: len(before)], before):
+        if len(new) == len(before) or (len(before) == 1 and len(new) == 2):
+            # A second family may be added; the first stays.
+            for i, cidr in enumerate(before):
+                faults.immutable(f"spec.cidrs[{i}]", new[i], cidr)
+            if len(new) > len(before):
+                faults.extend(self.validate_create(obj))
+        else:
             faults.invalid("spec.cidrs", new, "field is immutable")
         return faults

@@ -121,7 +121,9 @@ class LimitRangeStrategy(Strategy):
                     resources.container_resource_name(faults, at, name)
                 else:
                     resources.resource_name(faults, at, name)
-                resources.quantity_value(faults, at, name, value)
+                if amount(value) is None:
+                    # Any quantity goes, negative ones too; but a quantity it must be.
+                    resources.quantity_value(faults, at, name, value)
                 keys[name] = None
         if kind == "PersistentVolumeClaim" and not any("storage" in (item.get(f) or ()) for f in ("min", "max")):
             faults.required(
@@ -188,7 +190,7 @@ def _scope_covers(scope: str, resource: str) -> bool:
         return resource == "pods"
     if scope == "VolumeAttributesClass":
         return resource in ("persistentvolumeclaims", "requests.storage")
-    return resource == "pods" or resource.rpartition(".")[2] in ("cpu", "memory", "ephemeral-storage")
+    return resource in ("pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 
 
 class ResourceQuotaStrategy(Strategy):
@@ -241,12 +243,17 @@ class ResourceQuotaStrategy(Strategy):
     def _scopes(faults: Faults, path: str, scopes: list[str], shown: object, hard: Object) -> None:
         for scope in scopes:
             if scope not in _SCOPES:
-                faults.invalid(path, shown, "unsupported scope")
-            elif any(not _scope_covers(scope, name) for name in hard):
-                faults.invalid(path, shown, "unsupported scope applied to resource")
+                if path == "spec.scopes":
+                    faults.invalid(path, shown, "unsupported scope")
+                else:
+                    faults.invalid(f"{path}.scopeName", scope, "unsupported scope")
+            for name in sorted(hard):
+                if not _scope_covers(scope, name):
+                    faults.invalid(path, shown, "unsupported scope applied to resource")
         for pair in _CONFLICTING:
             if all(scope in scopes for scope in pair):
-                faults.invalid(path, shown, "conflicting scopes")
+                # Upstream blames spec.scopes for the selector's too.
+                faults.invalid("spec.scopes", shown, "conflicting scopes")
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
         faults = Faults(self.validate_create(obj))

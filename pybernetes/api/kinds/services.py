@@ -5,11 +5,13 @@ Source of defaults, rules and texts: ``pkg/apis/core`` and ``pkg/registry/core/s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds import labels
+from pybernetes.api.kinds.addresses import cidr_warnings, ip_warnings, load_balancer_warnings
 from pybernetes.api.kinds.equality import drop_zero
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.podspec.containers import PROTOCOLS, port_number_or_name
@@ -24,6 +26,8 @@ _FAMILIES = ("IPv4", "IPv6")
 _FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 _TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 _SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+_TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
+_TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
 _ONLY_LOAD_BALANCER = "may only be used when `type` is 'LoadBalancer'"
 
 
@@ -96,38 +100,41 @@ class ServiceStrategy(Strategy):
 
     @staticmethod
     def _normalize_cluster_ips(spec: Object, old: Object | None) -> None:
-        """Keeps clusterIP and clusterIPs in step, whichever of the two a client wrote."""
+        """Keeps clusterIP and clusterIPs in step for clients that know the older field alone."""
         ip, ips = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
         if old is None:
+            # Not the other way round: who knows clusterIPs gives both.
             if ip and not ips:
                 spec["clusterIPs"] = [ip]
-            elif ips and not ip:
-                spec["clusterIP"] = ips[0]
             return
         old_ip, old_ips = old.get("clusterIP") or "", old.get("clusterIPs") or []
-        if ip != old_ip and ips == old_ips:
-            # The client changed only the old field: the new one follows it.
-            if not ip:
+        if old_ips and not ips and ip == old_ip:
+            spec["clusterIPs"] = list(old_ips)
+        elif ip != old_ip and ips == old_ips:
+            if ip:
+                spec["clusterIPs"] = [ip]
+            else:
                 spec.pop("clusterIPs", None)
-            else:
-                spec["clusterIPs"] = [ip, *ips[1:]]
-        elif ips != old_ips and ip == old_ip:
-            if ips:
-                spec["clusterIP"] = ips[0]
-            else:
-                spec.pop("clusterIP", None)
 
     def validate_create(self, obj: Object) -> list[FieldError]:
         faults = Faults()
         spec = obj.get("spec") or {}
         kind, ports, headless = spec.get("type") or "", spec.get("ports") or [], is_headless(spec)
+        annotations = annotations_of(obj)
+        mode, hints = annotations.get(_TOPOLOGY_MODE), annotations.get(_TOPOLOGY_HINTS)
+        if mode is not None and hints is not None and mode != hints:
+            faults.invalid(
+                f"metadata.annotations[{_TOPOLOGY_MODE}]",
+                mode,
+                f"must match annotations[{_TOPOLOGY_HINTS}] when both are specified",
+            )
         if not ports and not headless and kind != "ExternalName":
             faults.required("spec.ports")
         if headless and kind in ("LoadBalancer", "NodePort"):
             faults.invalid("spec.clusterIPs[0]", HEADLESS, f"may not be set to 'None' for {kind} services")
         if kind == "ExternalName":
             _external_name(faults, spec)
-        _ports(faults, ports, kind)
+        _ports(faults, ports)
         labels.label_map(faults, "spec.selector", spec.get("selector"))
         _session_affinity(faults, spec)
         if kind != "ExternalName":
@@ -139,6 +146,7 @@ class ServiceStrategy(Strategy):
                 non_special_ip(faults, f"spec.externalIPs[{i}]", ip)
         if kind not in TYPES:
             faults.one_of("spec.type", kind, TYPES)
+        _port_collisions(faults, ports, kind)
         _load_balancer(faults, obj, spec, kind)
         _traffic(faults, spec, kind)
         return faults
@@ -183,13 +191,28 @@ class ServiceStrategy(Strategy):
                     faults.invalid(f"{at}[{i}].hostname", host, "must be a DNS name, not an IP address")
         return faults
 
+    def status_warnings(self, obj: Object) -> list[str]:
+        return load_balancer_warnings(obj)
+
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
-        spec, out = obj.get("spec") or {}, []
-        if "service.kubernetes.io/topology-aware-hints" in annotations_of(obj):
-            out.append(
-                "annotation service.kubernetes.io/topology-aware-hints is deprecated, "
-                "please use service.kubernetes.io/topology-mode instead"
-            )
+        spec = obj.get("spec") or {}
+        out: list[str] = []
+        if _TOPOLOGY_HINTS in annotations_of(obj):
+            out.append(f"annotation {_TOPOLOGY_HINTS} is deprecated, please use {_TOPOLOGY_MODE} instead")
+        if spec.get("clusterIP") not in (None, "", HEADLESS):
+            for i, ip in enumerate(spec.get("clusterIPs") or ()):
+                out.extend(ip_warnings(f"spec.clusterIPs[{i}]", ip))
+        for i, ip in enumerate(spec.get("externalIPs") or ()):
+            out.extend(ip_warnings(f"spec.externalIPs[{i}]", ip))
+        if spec.get("loadBalancerIP"):
+            out.extend(ip_warnings("spec.loadBalancerIP", spec["loadBalancerIP"]))
+        for i, cidr in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+            out.extend(cidr_warnings(f"spec.loadBalancerSourceRanges[{i}]", cidr))
+        if spec.get("type") == "ExternalName":
+            if spec.get("externalIPs"):
+                out.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
+        elif spec.get("externalName"):
+            out.append('spec.externalName is ignored when spec.type is not "ExternalName"')
         if spec.get("sessionAffinity") == "ClientIP" and is_headless(spec):
             out.append("spec.SessionAffinity is ignored for headless services")
         return out
@@ -204,51 +227,58 @@ class ServiceStrategy(Strategy):
         }
 
 
+def _needs_cluster_ip(spec: Object) -> bool:
+    return spec.get("type") in ("ClusterIP", "LoadBalancer", "NodePort")
+
+
+def _needs_node_port(spec: Object) -> bool:
+    return spec.get("type") == "NodePort" or (
+        spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False
+    )
+
+
+def _is_load_balancer(spec: Object) -> bool:
+    return spec.get("type") == "LoadBalancer"
+
+
+_TYPE_DEPENDENT: tuple[tuple[Callable[[Object], bool], tuple[tuple[str, ...], ...]], ...] = (
+    (_needs_cluster_ip, (("clusterIP", "clusterIPs"), ("ipFamilies",), ("ipFamilyPolicy",))),
+    (needs_health_check, (("healthCheckNodePort",),)),
+    (_is_load_balancer, (("allocateLoadBalancerNodePorts",), ("loadBalancerClass",))),
+    (is_externally_accessible, (("externalTrafficPolicy",),)),
+)
+"""(which services need the fields, groups of fields that are wiped together)"""
+
+
 def _drop_type_dependent(spec: Object, old: Object | None) -> None:
-    """Drops what an old type needed and the new one does not, where the client did not touch it."""
-    if old is None or spec.get("type") == old.get("type"):
-        if old is None or not needs_health_check(old) or needs_health_check(spec):
-            return
-        if spec.get("healthCheckNodePort") == old.get("healthCheckNodePort"):
-            spec.pop("healthCheckNodePort", None)
+    """Drops what the old type needed and the new one does not, where the client did not touch it."""
+    if old is None:
         return
-    kind = spec.get("type")
-    if kind == "ExternalName":
-        for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-            if spec.get(name) == old.get(name):
-                spec.pop(name, None)
-    if kind in ("ClusterIP", "ExternalName"):
-        old_ports = {p.get("nodePort") for p in old.get("ports") or ()}
-        for port in spec.get("ports") or ():
-            if port.get("nodePort") in old_ports:
+    if _needs_node_port(old) and not _needs_node_port(spec):
+        ports, old_ports = spec.get("ports") or [], old.get("ports") or []
+        if {p.get("nodePort") for p in ports if p.get("nodePort")} <= {p.get("nodePort") for p in old_ports}:
+            for port in ports:
                 port.pop("nodePort", None)
-        if not is_externally_accessible(spec) and spec.get("externalTrafficPolicy") == old.get("externalTrafficPolicy"):
-            spec.pop("externalTrafficPolicy", None)
-    if kind != "LoadBalancer":
-        for name in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
-            if spec.get(name) == old.get(name):
-                spec.pop(name, None)
-    if not needs_health_check(spec) and spec.get("healthCheckNodePort") == old.get("healthCheckNodePort"):
-        spec.pop("healthCheckNodePort", None)
+    for needed, groups in _TYPE_DEPENDENT:
+        if not needed(old) or needed(spec):
+            continue
+        for group in groups:
+            if all((spec.get(name) or None) == (old.get(name) or None) for name in group):
+                for name in group:
+                    spec.pop(name, None)
 
 
 def _patch_allocated(spec: Object, old: Object) -> None:
     """A client that leaves allocated values out (``kubectl replace``) means to keep them."""
-    kind = spec.get("type")
-    if kind == "ExternalName" or old.get("type") == "ExternalName":
-        return
-    if not spec.get("clusterIP") and not spec.get("clusterIPs"):
-        for name in ("clusterIP", "clusterIPs"):
-            if old.get(name):
+    if _needs_cluster_ip(spec) and _needs_cluster_ip(old):
+        for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            if not spec.get(name) and old.get(name):
                 spec[name] = list(old[name]) if isinstance(old[name], list) else old[name]
-    for name in ("ipFamilies", "ipFamilyPolicy"):
-        if not spec.get(name) and old.get(name):
-            spec[name] = list(old[name]) if isinstance(old[name], list) else old[name]
-    if kind in ("NodePort", "LoadBalancer") and old.get("type") in ("NodePort", "LoadBalancer"):
-        had = {(p.get("port"), p.get("protocol")): p.get("nodePort") for p in old.get("ports") or ()}
-        taken = {p.get("nodePort") for p in spec.get("ports") or () if p.get("nodePort")}
+    if _needs_node_port(spec) and _needs_node_port(old):
+        had = {p.get("name") or "": p.get("nodePort") for p in old.get("ports") or ()}
+        taken = {p.get("nodePort") for p in spec.get("ports") or ()} & set(had.values())
         for port in spec.get("ports") or ():
-            before = had.get((port.get("port"), port.get("protocol")))
+            before = had.get(port.get("name") or "")
             if not port.get("nodePort") and before and before not in taken:
                 port["nodePort"] = before
                 taken.add(before)
@@ -267,10 +297,8 @@ def _external_name(faults: Faults, spec: Object) -> None:
         faults.required("spec.externalName")
 
 
-def _ports(faults: Faults, ports: list[Object], kind: str) -> None:
-    seen_names: set[str] = set()
-    seen_ports: set[tuple[Any, Any]] = set()
-    seen_node_ports: set[tuple[Any, Any]] = set()
+def _ports(faults: Faults, ports: list[Object]) -> None:
+    seen: set[str] = set()
     for i, port in enumerate(ports):
         at, name = f"spec.ports[{i}]", port.get("name") or ""
         if not name:
@@ -278,9 +306,9 @@ def _ports(faults: Faults, ports: list[Object], kind: str) -> None:
                 faults.required(f"{at}.name")
         else:
             faults.each(f"{at}.name", name, names.dns_label(name))
-            if name in seen_names:
+            if name in seen:
                 faults.duplicate(f"{at}.name", name)
-            seen_names.add(name)
+            seen.add(name)
         number, protocol = port.get("port") or 0, port.get("protocol")
         faults.each(f"{at}.port", number, names.port_number(number))
         if protocol not in PROTOCOLS:
@@ -288,15 +316,25 @@ def _ports(faults: Faults, ports: list[Object], kind: str) -> None:
         port_number_or_name(faults, f"{at}.targetPort", port.get("targetPort", 0))
         if port.get("appProtocol") is not None:
             faults.each(f"{at}.appProtocol", port["appProtocol"], names.qualified_name(port["appProtocol"]))
+
+
+def _port_collisions(faults: Faults, ports: list[Object], kind: str) -> None:
+    if kind == "ClusterIP":
+        for i, port in enumerate(ports):
+            if port.get("nodePort"):
+                faults.forbidden(f"spec.ports[{i}].nodePort", "may not be used when `type` is 'ClusterIP'")
+    seen: set[tuple[Any, Any]] = set()
+    for i, port in enumerate(ports):
         node_port = port.get("nodePort") or 0
-        if node_port and kind == "ClusterIP":
-            faults.forbidden(f"{at}.nodePort", "may not be used when `type` is 'ClusterIP'")
-        if node_port and (protocol, node_port) in seen_node_ports:
-            faults.duplicate(f"{at}.nodePort", node_port)
-        seen_node_ports.add((protocol, node_port))
-        if (protocol, number) in seen_ports:
-            faults.duplicate(at, {"protocol": protocol, "port": number, "targetPort": 0})
-        seen_ports.add((protocol, number))
+        if node_port and (port.get("protocol"), node_port) in seen:
+            faults.duplicate(f"spec.ports[{i}].nodePort", node_port)
+        seen.add((port.get("protocol"), node_port))
+    seen = set()
+    for i, port in enumerate(ports):
+        key = (port.get("protocol"), port.get("port") or 0)
+        if key in seen:
+            faults.duplicate(f"spec.ports[{i}]", {"protocol": key[0], "port": key[1], "targetPort": 0})
+        seen.add(key)
 
 
 def _session_affinity(faults: Faults, spec: Object) -> None:

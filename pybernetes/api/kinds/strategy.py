@@ -90,6 +90,10 @@ class Strategy:
         """Texts for Warning headers, as upstream's WarningsOnCreate and WarningsOnUpdate."""
         return []
 
+    def status_warnings(self, obj: Object) -> list[str]:
+        """As `warnings`, for a write of the status: about what the status says."""
+        return []
+
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         """The fields a field selector may name, with their values."""
         fields = {"metadata.name": name_of(obj)}

@@ -15,10 +15,10 @@ from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.podspec.annotations import pod_annotations
 from pybernetes.api.kinds.podspec.defaults import default_claim_spec, default_template
 from pybernetes.api.kinds.podspec.validation import pod_template
-from pybernetes.api.kinds.podspec.warnings import pod_warnings
+from pybernetes.api.kinds.podspec.warnings import claim_warnings, name_warning, pod_warnings
 from pybernetes.api.kinds.rollouts import at_most_all, int_or_percent, is_zero
 from pybernetes.api.kinds.strategy import Strategy
-from pybernetes.api.meta import Object, labels_of, metadata, name_of
+from pybernetes.api.meta import Object, annotations_of, labels_of, metadata
 
 REVISION_HISTORY_LIMIT = 10
 PROGRESS_DEADLINE_SECONDS = 600
@@ -32,6 +32,7 @@ class TemplateStrategy(Strategy):
     #: How the kind's name is spelled in its messages.
     spoken: ClassVar[str] = ""
     empty_selector_text: ClassVar[str] = ""
+    bad_selector_text: ClassVar[str] = "invalid label selector"
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -44,7 +45,8 @@ class TemplateStrategy(Strategy):
     def default_spec(self, spec: Object) -> None:
         """The kind's own defaults."""
 
-    def validate_selector(self, faults: Faults, spec: Object) -> None:
+    def validate_selected_template(self, faults: Faults, spec: Object) -> None:
+        """``spec.selector``, and the template, which is looked at where the selector can be understood."""
         selector, template = spec.get("selector"), spec.get("template") or {}
         if selector is None:
             faults.required("spec.selector")
@@ -52,8 +54,15 @@ class TemplateStrategy(Strategy):
             labels.label_selector(faults, "spec.selector", selector)
             if labels.is_empty_selector(selector):
                 faults.invalid("spec.selector", selector, self.empty_selector_text)
-        if not labels.is_empty_selector(selector) and not labels.selector_matches(selector, labels_of(template)):
+        if not labels.is_valid_selector(selector):
+            faults.invalid("spec.selector", selector, self.bad_selector_text)
+            return
+        if selector is None or not (
+            labels.is_empty_selector(selector) or labels.selector_matches(selector, labels_of(template))
+        ):
+            # No selector selects nothing: that, too, is no match.
             faults.invalid("spec.template.metadata.labels", labels_of(template), SELECTOR_MISMATCH)
+        self.validate_template(faults, spec)
 
     def validate_template(self, faults: Faults, spec: Object) -> None:
         template = spec.get("template") or {}
@@ -87,18 +96,14 @@ class TemplateStrategy(Strategy):
             faults.immutable("spec.selector", spec.get("selector"), before.get("selector"))
         return faults
 
+    #: Whether a name that is no DNS label earns a warning.
+    warns_of_name: ClassVar[bool] = True
+
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
-        template = (obj.get("spec") or {}).get("template") or {}
-        out: list[str] = []
-        if old is None:
-            messages = names.dns_label(name_of(obj))
-            if messages:
-                out.append(
-                    "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
-                    f"a DNS label is recommended: [{' '.join(messages)}]"
-                )
-        if old is None or not semantic_equal(template, (old.get("spec") or {}).get("template")):
-            out.extend(pod_warnings(template, "spec.template"))
+        spec = obj.get("spec") or {}
+        out = name_warning(obj, "Pod names and hostnames") if old is None and self.warns_of_name else []
+        if old is None or not semantic_equal(spec, old.get("spec")):
+            out.extend(pod_warnings(spec.get("template") or {}, "spec.template"))
         return out
 
 
@@ -130,8 +135,7 @@ class DeploymentStrategy(TemplateStrategy):
 
     def validate_spec(self, faults: Faults, spec: Object) -> None:
         faults.not_negative("spec.replicas", spec.get("replicas"))
-        self.validate_selector(faults, spec)
-        self.validate_template(faults, spec)
+        self.validate_selected_template(faults, spec)
         self._strategy(faults, spec.get("strategy") or {})
         faults.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
         faults.not_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
@@ -158,10 +162,17 @@ class DeploymentStrategy(TemplateStrategy):
             faults.not_supported(at, strategy, ("Recreate", "RollingUpdate"))
 
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
-        return replica_status(
-            obj, ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"),
-            ("updatedReplicas", "readyReplicas", "availableReplicas"),
+        counts = (
+            "observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas",
+            "unavailableReplicas", "terminatingReplicas",
         )  # fmt: skip
+        faults = replica_status(obj, counts, ("updatedReplicas", "readyReplicas", "availableReplicas"))
+        collision_count(faults, obj, old)
+        return faults
+
+    def raises_generation(self, obj: Object, old: Object) -> bool:
+        # A Deployment's annotations go on to its replica sets: its controller must see that they changed.
+        return super().raises_generation(obj, old) or annotations_of(obj) != annotations_of(old)
 
 
 def replica_status(obj: Object, counts: tuple[str, ...], at_most_replicas: tuple[str, ...]) -> Faults:
@@ -169,7 +180,7 @@ def replica_status(obj: Object, counts: tuple[str, ...], at_most_replicas: tuple
     faults = Faults()
     status = obj.get("status") or {}
     total = status.get("replicas") or 0
-    for name in (*counts, "observedGeneration"):
+    for name in counts:
         faults.not_negative(f"status.{name}", status.get(name))
     for name in at_most_replicas:
         count = status.get(name) or 0
@@ -181,7 +192,16 @@ def replica_status(obj: Object, counts: tuple[str, ...], at_most_replicas: tuple
     return faults
 
 
-_REPLICA_COUNTS = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+def collision_count(faults: Faults, obj: Object, old: Object) -> None:
+    """How often a name was taken only ever grows."""
+    new, before = ((o.get("status") or {}).get("collisionCount") for o in (obj, old))
+    faults.not_negative("status.collisionCount", new)
+    if before is not None and (new is None or new < before):
+        faults.invalid("status.collisionCount", new or 0, "cannot be decremented")
+
+
+_REPLICA_PARTS = ("fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+_REPLICA_COUNTS = ("replicas", *_REPLICA_PARTS, "terminatingReplicas", "observedGeneration")
 
 
 class ReplicaSetStrategy(TemplateStrategy):
@@ -195,11 +215,10 @@ class ReplicaSetStrategy(TemplateStrategy):
     def validate_spec(self, faults: Faults, spec: Object) -> None:
         faults.not_negative("spec.replicas", spec.get("replicas"))
         faults.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
-        self.validate_selector(faults, spec)
-        self.validate_template(faults, spec)
+        self.validate_selected_template(faults, spec)
 
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
-        return replica_status(obj, _REPLICA_COUNTS, _REPLICA_COUNTS[1:])
+        return replica_status(obj, _REPLICA_COUNTS, _REPLICA_PARTS)
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         fields = super().selectable_fields(obj)
@@ -245,12 +264,23 @@ class ReplicationControllerStrategy(TemplateStrategy):
         return self.validate_create(obj)
 
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
-        return replica_status(obj, _REPLICA_COUNTS, _REPLICA_COUNTS[1:])
+        return replica_status(obj, _REPLICA_COUNTS, _REPLICA_PARTS)
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         fields = super().selectable_fields(obj)
         fields["status.replicas"] = str((obj.get("status") or {}).get("replicas") or 0)
         return fields
+
+
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+
+
+def _template_generation(obj: Object, generation: int) -> None:
+    """A field of old API versions, which apps/v1 keeps in an annotation."""
+    meta = obj.setdefault("metadata", {})
+    if meta.get("annotations") is None:
+        meta["annotations"] = {}
+    meta["annotations"][TEMPLATE_GENERATION] = str(generation)
 
 
 class DaemonSetStrategy(TemplateStrategy):
@@ -259,6 +289,18 @@ class DaemonSetStrategy(TemplateStrategy):
     }  # fmt: skip
     spoken = "DaemonSet"
     empty_selector_text = "empty selector is invalid for daemonset"
+    warns_of_name = False
+
+    def prepare_for_create(self, obj: Object) -> None:
+        super().prepare_for_create(obj)
+        _template_generation(obj, 1)
+
+    def prepare_for_update(self, obj: Object, old: Object) -> None:
+        super().prepare_for_update(obj, old)
+        had = annotations_of(old).get(TEMPLATE_GENERATION) or "1"
+        generation = int(had) if had.isascii() and had.isdigit() and len(had) < 19 else 1
+        new, before = ((o.get("spec") or {}).get("template") for o in (obj, old))
+        _template_generation(obj, generation if semantic_equal(new, before) else generation + 1)
 
     def default_spec(self, spec: Object) -> None:
         strategy = spec.setdefault("updateStrategy", {})
@@ -274,7 +316,12 @@ class DaemonSetStrategy(TemplateStrategy):
             spec["revisionHistoryLimit"] = REVISION_HISTORY_LIMIT
 
     def validate_spec(self, faults: Faults, spec: Object) -> None:
-        self.validate_selector(faults, spec)
+        selector, template = spec.get("selector"), spec.get("template") or {}
+        labels.label_selector(faults, "spec.selector", selector)
+        if labels.is_valid_selector(selector) and not labels.selector_matches(selector, labels_of(template)):
+            faults.invalid("spec.template.metadata.labels", labels_of(template), SELECTOR_MISMATCH)
+        if selector is not None and labels.is_empty_selector(selector):
+            faults.invalid("spec.selector", selector, self.empty_selector_text)
         self.validate_template(faults, spec)
         faults.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
         strategy = spec.get("updateStrategy") or {}
@@ -284,6 +331,13 @@ class DaemonSetStrategy(TemplateStrategy):
         elif kind != "OnDelete":
             faults.not_supported(at, strategy, ("RollingUpdate", "OnDelete"))
         faults.not_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+
+    def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
+        faults = Faults()
+        for name in _DAEMON_COUNTS:
+            faults.not_negative(f"status.{name}", (obj.get("status") or {}).get(name))
+        collision_count(faults, obj, old)
+        return faults
 
     @staticmethod
     def _rolling(faults: Faults, path: str, rolling: Object | None) -> None:
@@ -300,6 +354,10 @@ class DaemonSetStrategy(TemplateStrategy):
             faults.required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0")
 
 
+_DAEMON_COUNTS = (
+    "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
+    "updatedNumberScheduled", "numberAvailable", "numberUnavailable",
+)  # fmt: skip
 _STATEFUL_MUTABLE = (
     "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
     "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
@@ -310,6 +368,7 @@ class StatefulSetStrategy(TemplateStrategy):
     initial_status: ClassVar[Object | None] = {"replicas": 0, "availableReplicas": 0}
     spoken = "StatefulSet"
     empty_selector_text = "empty selector is invalid for statefulset"
+    bad_selector_text = ""
 
     def validate_name(self, name: str, *, prefix: bool) -> list[str]:
         return names.dns_label(name, prefix=prefix)
@@ -356,7 +415,10 @@ class StatefulSetStrategy(TemplateStrategy):
         faults.not_negative("spec.replicas", spec.get("replicas"))
         faults.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
         faults.not_negative("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
-        self.validate_selector(faults, spec)
+        self.validate_selected_template(faults, spec)
+        self.validate_running_forever(faults, (spec.get("template") or {}).get("spec") or {})
+
+    def validate_template(self, faults: Faults, spec: Object) -> None:
         # The pods' volumes come partly from the claim templates, so upstream leaves the pod spec itself to the
         # creation of the pods.
         template = spec.get("template") or {}
@@ -364,7 +426,6 @@ class StatefulSetStrategy(TemplateStrategy):
         labels.label_map(faults, "spec.template.labels", meta.get("labels"))
         labels.annotation_map(faults, "spec.template.annotations", meta.get("annotations"))
         pod_annotations(faults, "spec.template.annotations", meta.get("annotations"), template.get("spec") or {})
-        self.validate_running_forever(faults, template.get("spec") or {})
 
     @staticmethod
     def _update_strategy(faults: Faults, strategy: Object) -> None:
@@ -403,8 +464,22 @@ class StatefulSetStrategy(TemplateStrategy):
         return faults
 
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
-        counts = ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
-        return replica_status(obj, counts, counts[1:])
+        parts = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
+        faults = replica_status(obj, ("replicas", *parts, "observedGeneration"), parts)
+        collision_count(faults, obj, old)
+        return faults
+
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        out, spec = super().warnings(obj, old), obj.get("spec") or {}
+        if old is None or not semantic_equal(spec, old.get("spec")):
+            for i, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+                out.extend(claim_warnings(f"spec.volumeClaimTemplates[{i}].Spec", claim.get("spec") or {}))
+        if (spec.get("revisionHistoryLimit") or 0) < 0:
+            out.append(
+                "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is "
+                "recommended"
+            )
+        return out
 
 
 class ControllerRevisionStrategy(Strategy):
@@ -439,4 +514,6 @@ class PodTemplateStrategy(Strategy):
         return faults
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        if old is not None and semantic_equal(obj.get("template"), old.get("template")):
+            return []
         return pod_warnings(obj.get("template") or {}, "template")

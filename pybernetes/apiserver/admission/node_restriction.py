@@ -7,13 +7,27 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-contro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from pybernetes.api import errors
-from pybernetes.api.meta import Object, annotations_of, clone, labels_of, metadata, name_of, uid_of
-from pybernetes.api.resources import NODES, PODS, Resource
+from pybernetes.api.meta import Object, annotations_of, clone, labels_of, metadata, name_of, namespace_of, uid_of
+from pybernetes.api.resources import (
+    CSIDRIVERS,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    Resource,
+)
 from pybernetes.apiserver.admission.plugin import Plugin, refuse
-from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionRequest, ObjectReader
+from pybernetes.apiserver.authorization import quote
+from pybernetes.apiserver.interfaces import (
+    AdmissionOperation,
+    AdmissionRequest,
+    Attributes,
+    Authorizer,
+    ObjectReader,
+)
 from pybernetes.apiserver.node_authorizer import (
     MIRROR_POD,
     NODE_LEASE_NAMESPACE,
@@ -47,8 +61,9 @@ class NodeRestriction(Plugin):
     name = "NodeRestriction"
     operations = ("CREATE", "UPDATE", "DELETE")
 
-    def __init__(self, reader: ObjectReader) -> None:
+    def __init__(self, reader: ObjectReader, authorizer: Authorizer) -> None:
         self._reader = reader
+        self._authorizer = authorizer
         self._judges: dict[tuple[str, str], Callable[[str, AdmissionRequest], None]] = {
             ("", "pods"): self._pod,
             ("", "nodes"): self._node,
@@ -210,6 +225,51 @@ class NodeRestriction(Plugin):
             )
         if _node_of(pod) != node:
             raise refuse(request, "node requested token bound to a pod scheduled on a different node")
+        self._audience(request, pod)
+
+    def _audience(self, request: AdmissionRequest, pod: Object) -> None:
+        """A token only for whom the pod's own volumes need one, unless RBAC lets the node have more (upstream's
+        ServiceAccountNodeAudienceRestriction)."""
+        audiences = ((request.object or {}).get("spec") or {}).get("audiences") or [""]
+        if len(audiences) > 1:
+            raise refuse(request, "node may only request 0 or 1 audiences")
+        audience = str(audiences[0])
+        if audience in self._audiences_of(pod):
+            return
+        asked = Attributes(
+            user=request.user,
+            verb="request-serviceaccounts-token-audience",
+            namespace=request.namespace,
+            version="v1",
+            resource=audience,
+            name=request.name,
+            about_resource=True,
+        )
+        if not self._authorizer.authorize(asked).allowed:
+            raise refuse(request, f"audience {quote(audience)} not found in pod spec volume")
+
+    def _audiences_of(self, pod: Object) -> Iterator[str]:
+        """Whom the pod's volumes need tokens for; empty for the API server itself."""
+        for volume in (pod.get("spec") or {}).get("volumes") or ():
+            for source in (volume.get("projected") or {}).get("sources") or ():
+                if source.get("serviceAccountToken") is not None:
+                    yield str(source["serviceAccountToken"].get("audience") or "")
+            driver = (volume.get("csi") or {}).get("driver") or self._driver_of(pod, volume)
+            found = self._reader.get(CSIDRIVERS, "", driver) if driver else None
+            for request in ((found or {}).get("spec") or {}).get("tokenRequests") or ():
+                yield str(request.get("audience") or "")
+
+    def _driver_of(self, pod: Object, volume: Object) -> str:
+        """The CSI driver of the persistent volume behind a claim; empty where there is none."""
+        claim_name = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if volume.get("ephemeral") is not None:
+            claim_name = f"{name_of(pod)}-{volume.get('name')}"
+        if not claim_name:
+            return ""
+        claim = self._reader.get(PERSISTENTVOLUMECLAIMS, namespace_of(pod), str(claim_name)) or {}
+        volume_name = (claim.get("spec") or {}).get("volumeName")
+        persistent = self._reader.get(PERSISTENTVOLUMES, "", volume_name) if volume_name else None
+        return str((((persistent or {}).get("spec") or {}).get("csi") or {}).get("driver") or "")
 
     def _lease(self, node: str, request: AdmissionRequest) -> None:
         if request.namespace != NODE_LEASE_NAMESPACE:

@@ -64,7 +64,7 @@ PLUGINS: tuple[tuple[str, Callable[[Context], Plugin]], ...] = (
     ("NamespaceLifecycle", lambda c: NamespaceLifecycle(c.reader)),
     ("LimitRanger", lambda c: LimitRanger(c.reader)),
     ("ServiceAccount", lambda c: ServiceAccount(c.reader)),
-    ("NodeRestriction", lambda c: NodeRestriction(c.reader)),
+    ("NodeRestriction", lambda c: NodeRestriction(c.reader, c.authorizer)),
     ("TaintNodesByCondition", lambda c: TaintNodesByCondition()),
     ("PodSecurity", lambda c: PodSecurity(c.reader)),
     ("Priority", lambda c: Priority(c.reader)),

@@ -35,9 +35,8 @@ class ServiceAccount(Plugin):
     operations = ("CREATE", "UPDATE")
     resources = (("pods", ""), ("pods", "ephemeralcontainers"))
 
-    def __init__(self, reader: ObservableReader, random_source: random.Random | None = None) -> None:
+    def __init__(self, reader: ObservableReader) -> None:
         self._reader = reader
-        self._random = random_source or random.SystemRandom()
         self._waiters: dict[tuple[str, str], list[asyncio.Future[None]]] = {}
         self._waiting = 0
         self._unsubscribe: Callable[[], None] = reader.subscribe(SERVICEACCOUNTS, self._account_changed)
@@ -65,7 +64,7 @@ class ServiceAccount(Plugin):
         spec["serviceAccount"] = spec["serviceAccountName"]
         account = await self._account(request, spec["serviceAccountName"])
         if _should_automount(account, spec):
-            self._mount_token(spec)
+            self._mount_token(request.namespace, spec)
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = clone(account["imagePullSecrets"])
 
@@ -130,15 +129,18 @@ class ServiceAccount(Plugin):
                 if not waiters:
                     del self._waiters[key]
 
-    def _mount_token(self, spec: Object) -> None:
+    def _mount_token(self, namespace: str, spec: Object) -> None:
         """Mounts the token, the CA and the namespace into every container that has nothing at that path."""
         volumes = spec.get("volumes") or []
         taken = {volume.get("name") for volume in volumes}
         # A pod that brings such a volume itself keeps it.
         existing = next((str(v["name"]) for v in volumes if _is_token_volume(v)), "")
+        # Upstream's suffix is random. Here it is an account's own, so that pods of one template have one spec: the
+        # server keeps, judges and completes equal specs once.
+        source = random.Random(f"{namespace}/{spec.get('serviceAccountName')}")
         name = existing
         while not name or (name in taken and not existing):
-            name = VOLUME_PREFIX + "".join(self._random.choices(_SUFFIX_ALPHABET, k=5))
+            name = VOLUME_PREFIX + "".join(source.choices(_SUFFIX_ALPHABET, k=5))
         needed = False
         for kind in ("initContainers", "containers"):
             for container in spec.get(kind) or ():

@@ -9,6 +9,7 @@ Bodies are told as they were sent: a request's without the defaults that it got.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -123,7 +124,11 @@ class Moment:
         event["stageTimestamp"] = format_micro_time(self.time)
         if self.annotations:
             event["annotations"] = dict(self.annotations)
-        return orjson.dumps(event)
+        try:
+            return orjson.dumps(event, default=str)
+        except TypeError:
+            # Header bytes that are no UTF-8 must not keep a request out of the log.
+            return json.dumps(event, default=str).encode()
 
     def _status(self) -> Object | None:
         if self.stage == REQUEST_RECEIVED:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from pybernetes.api.user import User
+from pybernetes.api.user import User, clean
 from pybernetes.apiserver.authenticators.chain import with_membership
 
 
@@ -54,10 +54,10 @@ class FrontProxy:
         for header, value in headers.items():
             low = header.lower()
             if low in wanted and value:
-                groups.append(value)
+                groups.append(clean(value))
             for prefix in self._prefixes:
                 if low.startswith(prefix):
-                    extra.setdefault(unquote(low[len(prefix) :]), []).append(value)
+                    extra.setdefault(unquote(low[len(prefix) :]), []).append(clean(value))
         return with_membership(
             User(
                 name,
@@ -82,4 +82,4 @@ def is_issued_by(certificate: x509.Certificate, authorities: Sequence[x509.Certi
 
 
 def _first(headers: Mapping[str, str], names: Sequence[str]) -> str:
-    return next((headers[name] for name in names if headers.get(name)), "")
+    return clean(next((headers[name] for name in names if headers.get(name)), ""))

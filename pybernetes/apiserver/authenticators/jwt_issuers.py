@@ -22,7 +22,7 @@ from typing import Any
 import jwt
 import structlog
 
-from pybernetes.api.user import User
+from pybernetes.api.user import User, clean
 from pybernetes.apiserver.authenticators.chain import Found, InvalidToken, for_audiences
 from pybernetes.apiserver.outbound import Outbound, OutboundError
 from pybernetes.lib.clock import Clock
@@ -209,7 +209,7 @@ class JWTIssuer:
             found = [found] if isinstance(found, str) else found
             if not isinstance(found, list) or not all(isinstance(g, str) for g in found):
                 raise InvalidToken(f'oidc: parse groups claim "{config.groups.claim}": not a list of strings')
-            groups = tuple(config.groups.prefix + g for g in found)
+            groups = tuple(config.groups.prefix + clean(g) for g in found)
         uid = _text(claims, config.uid_claim, f'parse uid claim "{config.uid_claim}"') if config.uid_claim else ""
         for claim, wanted in config.required_claims.items():
             if claim not in claims:
@@ -219,7 +219,7 @@ class JWTIssuer:
                 raise InvalidToken(f"oidc: required claim {claim} value does not match. Got = {got}, want = {wanted}")
         extra: dict[str, tuple[str, ...]] = {}
         if isinstance(claims.get("jti"), str) and claims["jti"]:
-            extra["authentication.kubernetes.io/credential-id"] = (f"JTI={claims['jti']}",)
+            extra["authentication.kubernetes.io/credential-id"] = (f"JTI={clean(claims['jti'])}",)
         return User(config.username.prefix + name, uid, groups, extra)
 
 
@@ -228,7 +228,7 @@ def _text(claims: Mapping[str, Any], claim: str, what: str) -> str:
         raise InvalidToken(f"oidc: {what}: claim not present")
     if not isinstance(claims[claim], str):
         raise InvalidToken(f"oidc: {what}: not a string")
-    return str(claims[claim])
+    return clean(claims[claim])
 
 
 def _usable(published: Any) -> dict[str, jwt.PyJWK]:

@@ -295,7 +295,8 @@ class _Pass:
             else:
                 status.pop(name, None)
         # Pointers upstream: there also as 0.
-        status["ready"] = sum(1 for p in self.active if podstate.is_ready(p)) if active else 0
+        leaving = {id(p) for p in self.result.delete}
+        status["ready"] = sum(1 for p in self.active if id(p) not in leaving and podstate.is_ready(p)) if active else 0
         status["terminating"] = len(self.terminating)
         uncounted: Object = {}
         if count.uncounted_succeeded:

@@ -18,6 +18,7 @@ from pybernetes.apiserver.audit.trail import AuditTrail
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.lib.clock import SystemClock
 from tests.integration.apiserver.conftest import Server, running
+from tests.integration.apiserver.test_odd_headers import raw
 from tests.integration.apiserver.test_security_http import ask, context_of
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -133,6 +134,13 @@ async def test_components_in_the_server_are_told_too(pki: ClusterPKI, tmp_path: 
     (event,) = events()
     assert event["objectRef"]["name"] == "x" and event["responseStatus"]["reason"] == "Forbidden"
     assert event["requestURI"] == MAPS
+
+
+async def test_odd_bytes_hide_nobody(pki: ClusterPKI, tmp_path: Path) -> None:
+    async with audited(pki, tmp_path, {"level": "Metadata", "nonResourceURLs": ["/version"]}) as (server, events):
+        status, _ = await raw(server, pki, b"GET /version HTTP/1.1\r\nUser-Agent: \xff\xfe")
+        assert status == 200
+    assert [e["stage"] for e in events()] == ["RequestReceived", "ResponseComplete"]
 
 
 async def test_managed_fields_are_left_out_where_asked(pki: ClusterPKI, tmp_path: Path) -> None:

@@ -283,6 +283,27 @@ async def test_a_connection_that_asks_nothing_is_closed(
     writer.close()
 
 
+async def test_what_is_no_request(
+    server: Server, pki: ClusterPKI, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Answered as Go answers it; and nobody can fill the log with it."""
+    head = b"GET /version HTTP/1.1\r\nHost: x\r\n"
+    for sent, status in (
+        (b"nonsense\r\n\r\n", b"400 Bad Request"),
+        (b"GET /version HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n", b"400 Bad Request"),
+        (head + b"X: " + b"a" * 70_000 + b"\r\n\r\n", b"431 Request Header Fields Too Large"),
+        (b"GET /version?" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"431 Request Header Fields Too Large"),
+        (head + b"".join(b"X%d: a\r\n" % i for i in range(500)) + b"\r\n", b"431 Request Header Fields Too Large"),
+    ):
+        async with raw_client(server, pki) as (reader, writer):
+            writer.write(sent)
+            async with asyncio.timeout(5):
+                answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 " + status + b"\r\n") and answer.endswith(b"\r\n\r\n" + status)
+        assert b"\r\nConnection: close\r\n" in answer
+    assert "Traceback" not in caplog.text + capsys.readouterr().out
+
+
 # ---- the end
 
 

@@ -71,7 +71,7 @@ async def test_warnings_are_given_each_time(server: Server) -> None:
     assert "non-functional" in (await server.post(PODS, plain, dryRun="All")).headers["Warning"]
 
 
-async def test_an_error_beside_a_known_spec_shows_the_whole_object(server: Server) -> None:
+async def test_an_error_beside_a_known_spec_is_worded_as_ever(server: Server) -> None:
     await _ready(server)
     assert (await server.post(PODS, _pod("x"))).status == 201
     wrong = _pod("y")
@@ -79,4 +79,20 @@ async def test_an_error_beside_a_known_spec_shows_the_whole_object(server: Serve
     answer = await server.post(PODS, wrong)
     assert answer.status == 400 and "cannot unmarshal number into Go struct field" in answer.json["message"]
     patched = await server.patch(f"{PODS}/x", {"metadata": {"labels": {"a": 1}}})
-    assert patched.status == 422 and "containers" in patched.json["message"]
+    assert patched.status == 422 and "cannot unmarshal number" in patched.json["message"]
+
+
+async def test_equal_pods_share_memory_and_nothing_else(server: Server) -> None:
+    await _ready(server)
+    for name in ("a", "b"):
+        made = _pod(name)
+        made["spec"].pop("automountServiceAccountToken")
+        assert (await server.post(PODS, made)).status == 201
+    a, b = (server.api.cacher.storage("core/pods").get("default", name) for name in ("a", "b"))
+    assert a is not None and b is not None and a.obj["spec"] is b.obj["spec"]
+    changed = await server.patch(f"{PODS}/a", {"spec": {"containers": [{"name": "c", "image": "other"}]}})
+    assert changed.status == 200
+    status = await server.patch(f"{PODS}/b/status", {"status": {"phase": "Running"}})
+    assert status.json["spec"]["containers"][0]["image"] == "i"
+    b_after = server.api.cacher.storage("core/pods").get("default", "b")
+    assert b_after is not None and b_after.obj["spec"] is b.obj["spec"]

@@ -93,7 +93,7 @@ def test_job_refused(spec: dict[str, Any], errors: list[str]) -> None:
 
 def test_a_selector_of_ones_own_needs_manual_selector() -> None:
     errors = faults(r.JOBS, job(selector={"matchLabels": {"a": "b"}}))
-    assert errors[-1].endswith("`selector` not auto-generated")
+    assert errors[0].endswith("`selector` not auto-generated")
 
 
 def test_the_template_is_immutable_and_parallelism_is_not() -> None:

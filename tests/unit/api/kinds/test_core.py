@@ -209,7 +209,7 @@ def test_fields_to_select_events_by() -> None:
 
 def test_leases() -> None:
     assert faults(r.LEASES, named(spec={"leaseDurationSeconds": 0, "leaseTransitions": -1})) == [
-        "spec.leaseDurationSeconds: Invalid value: 0: must be greater than zero",
+        "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
         "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
     ]
 

@@ -45,7 +45,10 @@ def test_load_balancers_allocate_node_ports() -> None:
 
 def test_cluster_ip_and_its_list_follow_each_other() -> None:
     assert created(r.SERVICES, service(clusterIP="None"))["spec"]["clusterIPs"] == ["None"]
-    assert created(r.SERVICES, service(clusterIPs=["10.96.0.9"]))["spec"]["clusterIP"] == "10.96.0.9"
+    assert created(r.SERVICES, service(clusterIP="10.96.0.9"))["spec"]["clusterIPs"] == ["10.96.0.9"]
+    assert faults(r.SERVICES, service(clusterIPs=["10.96.0.9"])) == [
+        'spec.clusterIPs: Invalid value: ["10.96.0.9"]: must be empty when `clusterIP` is not specified'
+    ]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,12 @@ def test_the_selector_must_match_the_template(resource: Resource) -> None:
 def test_the_selector_is_required(resource: Resource) -> None:
     obj = workload(resource.kind)
     del obj["spec"]["selector"]
-    assert faults(resource, obj) == ["spec.selector: Required value"]
+    # No selector selects nothing. A daemon set's is not missed as such.
+    mismatch = (
+        'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`'
+    )
+    required = [] if resource == r.DAEMONSETS else ["spec.selector: Required value"]
+    assert faults(resource, obj) == [*required, mismatch]
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,22 @@ import pytest
 from pybernetes.api import errors
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import (
+    CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
+    CSIDRIVERS,
     CSINODES,
     LEASES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
     PODS,
     RESOURCESLICES,
     SERVICEACCOUNTS,
 )
 from pybernetes.api.user import NODES_GROUP, User
 from pybernetes.apiserver.admission.node_restriction import NodeRestriction
+from pybernetes.apiserver.authorization import AuthorizerChain
+from pybernetes.apiserver.rbac import RBACAuthorizer
 from tests.unit.apiserver.security.admitting import admit, pod, request
 from tests.unit.apiserver.security.memory_reader import MemoryReader
 
@@ -27,7 +33,7 @@ N1 = User("system:node:n1", groups=(NODES_GROUP,))
 
 @pytest.fixture
 def plugin(reader: MemoryReader) -> NodeRestriction:
-    return NodeRestriction(reader)
+    return NodeRestriction(reader, AuthorizerChain([RBACAuthorizer(reader)]))
 
 
 async def refused(plugin: NodeRestriction, match: str, *args: Any, **more: Any) -> None:
@@ -134,12 +140,19 @@ async def test_mirror_pods(plugin: NodeRestriction, reader: MemoryReader) -> Non
 
 
 async def test_tokens(plugin: NodeRestriction, reader: MemoryReader) -> None:
-    mine = reader.make(PODS, "mine", "shop", spec={"nodeName": "n1"})["metadata"]["uid"]
+    tokens = [{"serviceAccountToken": {"path": "token"}}, {"serviceAccountToken": {"path": "v", "audience": "vault"}}]
+    volumes = [
+        {"name": "t", "projected": {"sources": tokens}},
+        {"name": "c", "csi": {"driver": "secrets.example.com"}},
+        {"name": "p", "persistentVolumeClaim": {"claimName": "data"}},
+    ]
+    mine = reader.make(PODS, "mine", "shop", spec={"nodeName": "n1", "volumes": volumes})["metadata"]["uid"]
     other = reader.make(PODS, "other", "shop", spec={"nodeName": "n2"})["metadata"]["uid"]
 
-    def wish(name: str = "", uid: str = "") -> Object:
+    def wish(name: str = "", uid: str = "", *audiences: str) -> Object:
         reference = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
-        return {"metadata": {"name": "robot"}, "spec": {"boundObjectRef": reference if name else None}}
+        spec = {"boundObjectRef": reference if name else None, "audiences": list(audiences)}
+        return {"metadata": {"name": "robot"}, "spec": spec}
 
     args = ("CREATE", SERVICEACCOUNTS)
     await admit(plugin, request(*args, wish("mine", mine), user=N1, subresource="token"))
@@ -147,6 +160,23 @@ async def test_tokens(plugin: NodeRestriction, reader: MemoryReader) -> None:
     await refused(plugin, "without a uid", *args, wish("mine"), subresource="token")
     await refused(plugin, "does not match the UID in record", *args, wish("mine", "z"), subresource="token")
     await refused(plugin, "scheduled on a different node", *args, wish("other", other), subresource="token")
+
+    # Audiences: those that the pod's volumes name, by themselves or by their drivers.
+    await admit(plugin, request(*args, wish("mine", mine, "vault"), user=N1, subresource="token"))
+    one = 'audience "{}" not found in pod spec volume'
+    for audience in ("elsewhere", "inline", "persistent"):
+        await refused(plugin, one.format(audience), *args, wish("mine", mine, audience), subresource="token")
+    await refused(plugin, "only request 0 or 1 audiences", *args, wish("mine", mine, "", "vault"), subresource="token")
+    reader.make(CSIDRIVERS, "secrets.example.com", spec={"tokenRequests": [{"audience": "inline"}]})
+    reader.make(CSIDRIVERS, "disks.example.com", spec={"tokenRequests": [{"audience": "persistent"}]})
+    reader.make(PERSISTENTVOLUMECLAIMS, "data", "shop", spec={"volumeName": "pv"})
+    reader.make(PERSISTENTVOLUMES, "pv", spec={"csi": {"driver": "disks.example.com"}})
+    verb = "request-serviceaccounts-token-audience"
+    reader.make(CLUSTERROLES, "r", rules=[{"verbs": [verb], "apiGroups": [""], "resources": ["elsewhere"]}])
+    subjects = [{"kind": "Group", "name": NODES_GROUP}]
+    reader.make(CLUSTERROLEBINDINGS, "b", subjects=subjects, roleRef={"kind": "ClusterRole", "name": "r"})
+    for audience in ("elsewhere", "inline", "persistent"):
+        await admit(plugin, request(*args, wish("mine", mine, audience), user=N1, subresource="token"))
 
 
 async def test_leases_csi_nodes_slices_and_claims(plugin: NodeRestriction) -> None:
