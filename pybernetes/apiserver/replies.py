@@ -6,6 +6,7 @@ would cost more than all the rest.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import time
 from email.utils import formatdate
@@ -25,9 +26,13 @@ from pybernetes.apiserver.negotiation import PLAIN, YAML, Media
 GZIP_FROM_BYTES = 128 * 1024
 """Smaller answers are not compressed, as upstream."""
 
+WRITE_SECONDS_MAX = 60.0
+"""How long a client may take for an answer that does not fit into the connection's buffers."""
+
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 _NO_CACHE = b"Cache-Control: no-cache, private\r\n"
 _ONE_WRITE_BYTES = 64 * 1024
+_SLICE_BYTES = 512 * 1024
 _WARNINGS_BYTES_MAX = 4096
 _LONG_WARNING_BYTES_MAX = 256
 
@@ -123,13 +128,26 @@ class Reply(web.StreamResponse):
             transport.write(head + body)
         else:
             transport.write(head)
-            transport.write(body)
-            await request._payload_writer.drain()
+            try:
+                async with asyncio.timeout(WRITE_SECONDS_MAX):
+                    await _write_slowly(request, transport, body)
+            except TimeoutError:
+                # Nobody may keep a large answer in memory by not reading it.
+                transport.abort()
+                raise ConnectionResetError("the client does not read") from None
         self._eof_sent = True
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
         assert not data
+
+
+async def _write_slowly(request: web.BaseRequest, transport: asyncio.Transport, body: bytes) -> None:
+    """In slices: TLS encrypts all that it is given and says only at the next write that nobody takes it."""
+    view = memoryview(body)
+    for at in range(0, len(view), _SLICE_BYTES):
+        transport.write(view[at : at + _SLICE_BYTES])
+        await request._payload_writer.drain()
 
 
 def render(value: Object, media: Media = PLAIN) -> tuple[bytes, bytes]:

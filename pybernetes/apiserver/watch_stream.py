@@ -33,6 +33,9 @@ BOOKMARK_SECONDS = 60.0
 TIMEOUT_SECONDS_MIN = 1800
 """A watch without a timeout of its own lasts between this and twice this, as upstream's min-request-timeout."""
 
+ENDING_SECONDS_MAX = 30.0
+"""How long a client may take for the last of a watch that has run out; then it is cut off."""
+
 _WRITE_BYTES = 256 * 1024
 _MESSAGE_BYTES_MAX = 4096
 """Of a client's WebSocket message: it has nothing to say."""
@@ -87,8 +90,10 @@ class WatchStreams:
         connection = request.connection
         connection.disconnected = watcher.end
         transport = request.transport
+        cut: asyncio.TimerHandle | None = None
         if transport is not None:
             watcher.on_drop(transport.abort)
+            cut = loop.call_at(loop.time() + max(0, timeout) + ENDING_SECONDS_MAX, transport.abort)
         try:
             await stream.start(request, watcher.end)
             await self._pump(resource, renderer, watcher, stream, initial_end, bookmarks=options.allow_watch_bookmarks)
@@ -104,6 +109,8 @@ class WatchStreams:
         finally:
             connection.disconnected = None
             timer.cancel()
+            if cut is not None:
+                cut.cancel()
             stream.release()
             self._operations.detach(watcher)
         return stream.response

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,6 +15,7 @@ import pytest
 
 from pybernetes.api.resources import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from pybernetes.apiserver import registry as registry_module
+from pybernetes.apiserver import replies, watch_stream
 from pybernetes.apiserver import requests as requests_module
 from pybernetes.apiserver.bootstrap import APISERVER_USER
 from pybernetes.apiserver.flowcontrol.keeper import PolicyKeeper
@@ -281,6 +284,31 @@ async def test_a_connection_that_asks_nothing_is_closed(
     async with asyncio.timeout(5):
         assert await reader.read() == b""
     writer.close()
+
+
+def ask_and_do_not_read(server: Server, pki: ClusterPKI, first: str) -> ssl.SSLSocket:
+    plain = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+    client = client_context(pki.ca_path, *pki.paths("admin")).wrap_socket(plain, server_hostname="127.0.0.1")
+    client.sendall(f"{first}\r\nHost: x\r\n\r\n".encode())
+    return client
+
+
+async def test_who_does_not_read_is_cut_off(server: Server, pki: ClusterPKI, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(replies, "WRITE_SECONDS_MAX", 0.2)
+    patch.setattr(watch_stream, "ENDING_SECONDS_MAX", 0.2)
+    for i in range(60):
+        assert (await server.post(MAPS, config_map(f"m{i}", x="y" * 500_000))).status == 201
+    web = server.api._web
+    assert web is not None
+    connections = len(web.connections)
+    for query in ("", "?watch=1&timeoutSeconds=1"):
+        client = await asyncio.to_thread(ask_and_do_not_read, server, pki, f"GET {MAPS}{query} HTTP/1.1")
+        try:
+            await until(lambda: len(web.connections) > connections)
+            await until(lambda: len(web.connections) == connections)
+        finally:
+            client.close()
+    assert (await server.get(MAPS, limit=1)).status == 200
 
 
 async def test_what_is_no_request(
