@@ -286,7 +286,7 @@ class APIServer:
         return done
 
     def _store_fault(self) -> str:
-        return "" if self.cacher.following else "the store's watch is broken"
+        return self._store.fault() if self.cacher.following else "the store's watch is broken"
 
     def _checks(self) -> list[HealthCheck]:
         store = self._store_fault()

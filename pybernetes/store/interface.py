@@ -171,6 +171,10 @@ class Store(Protocol):
 
     async def revoke(self, lease: int) -> None: ...
 
+    def fault(self) -> str:
+        """Why the store cannot be used at the moment, as far as it knows by itself; empty where it can."""
+        ...
+
     async def close(self) -> None: ...
 
 

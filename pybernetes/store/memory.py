@@ -177,6 +177,9 @@ class MemoryStore:
         """Lets leases that are due by the clock run out now; the timer does it by itself in real time."""
         self._leases.fire()
 
+    def fault(self) -> str:
+        return "the store is closed" if self._closed else ""
+
     async def close(self) -> None:
         self._closed = True
         self._leases.close()

@@ -536,6 +536,9 @@ class SQLiteStore:
             else:
                 _resolve(request.future, request.result)
 
+    def fault(self) -> str:
+        return "the store is closed" if self._closed else ""
+
     async def close(self) -> None:
         """Finishes what waits, then closes the files. Nothing else may be asked of the store afterwards."""
         if self._closed:

@@ -137,6 +137,9 @@ class EncryptedStore:
     async def revoke(self, lease: int) -> None:
         await self._inner.revoke(lease)
 
+    def fault(self) -> str:
+        return self._inner.fault()
+
     async def close(self) -> None:
         await self._inner.close()
 

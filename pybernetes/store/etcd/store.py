@@ -94,6 +94,7 @@ class EtcdStore:
         self._known = 0
         """The newest revision that somebody waits for."""
         self._stream: WatchStream | None = None
+        self._fault = ""
         self._asking: list[asyncio.Future[int]] = []
         self._reader: asyncio.Task[None] | None = None
         self._pusher: asyncio.Task[None] | None = None
@@ -141,6 +142,10 @@ class EtcdStore:
         if self._stream is not None:
             await self._stream.close()
         await self._connection.close()
+
+    def fault(self) -> str:
+        """By its watch: without etcd that breaks."""
+        return "the store is closed" if self._closed else self._fault
 
     def _check_open(self) -> None:
         if self._closed:
@@ -348,6 +353,7 @@ class EtcdStore:
                 if self._stream is None:
                     # One revision early: were a deletion of the next one forgotten, this is refused.
                     self._stream = await self._open_stream(self._seen)
+                self._fault = ""
                 while True:
                     answer = await self._stream.next()
                     attempt = 0
@@ -357,6 +363,7 @@ class EtcdStore:
                 await self._start_over(error)
             except StoreError as error:
                 log.warning("etcd's watch ended, resuming", seen=self._seen, error=str(error))
+                self._fault = str(error)
             if self._stream is not None:
                 self._stream.cancel()
                 self._connection.failed(self._stream.member)
