@@ -45,6 +45,8 @@ class RequestInfo:
     """Collected for Warning headers."""
     field_manager: str = ""
     """Who is noted as the manager of what this request writes; empty for the user agent's name."""
+    spec_text: bytes = b""
+    """The JSON of the spec, decoded and defaulted, of the object to be written, where it is known."""
     annotations: dict[str, str] | None = None
     """Noted in the audit log; None where the request is not audited."""
 

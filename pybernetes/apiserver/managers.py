@@ -63,7 +63,12 @@ class FieldManagers:
         assert resource is not None
         new = obj if resource is stored else conversion.from_storage(resource, obj)
         noted = tracking.managers_of_new(
-            new, scope_of(resource), manager_of(info), self._clock.now(), converter(resource, None, new)
+            new,
+            scope_of(resource),
+            manager_of(info),
+            self._clock.now(),
+            converter(resource, None, new),
+            info.spec_text if resource is stored else b"",
         )
         self._put(obj, noted)
 

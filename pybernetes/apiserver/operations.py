@@ -157,7 +157,7 @@ class Operations:
             # An empty list resets the managers as `[{}]` does; decoded, it would be gone.
             body = {**body, "metadata": {**meta, "managedFields": RESET}}
         strategy = self.kinds.strategy(resource)
-        key = b""
+        key = info.spec_text = b""
         if strategy.defaults_spec_alone and options.field_validation != "Ignore":
             key = self._settled.key(body)
             known = self._settled.get(resource, key) if key else None
@@ -168,6 +168,7 @@ class Operations:
                     # Its message is to show the whole object.
                     return self._to_storage(resource, decode(body))
                 obj["spec"] = orjson.loads(known)
+                info.spec_text = known
                 return obj
         warnings = len(info.warnings)
         obj = self._to_storage(resource, decode(body))

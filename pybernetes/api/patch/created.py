@@ -25,6 +25,9 @@ from pybernetes.api.schema.nodes import Field, ListNode, MapNode, Node, ObjectNo
 TRIES_MAX = 20_000
 """Shared parts that are kept, about 300 bytes each."""
 
+SPECS_MAX = 512
+"""Specs of one type whose fields are known by their text."""
+
 Walk = Callable[[Any], FieldSet]
 
 
@@ -61,8 +64,12 @@ def _count() -> None:
             known.clear()
 
 
-def _finish(plan: _Plan, value: Any) -> FieldSet:
-    parts = [walk(value[key]) for key, _, walk in plan.below]
+def _finish(plan: _Plan, value: Any, spec: FieldSet | None = None) -> FieldSet:
+    """The result for a value whose keys are the plan's; `spec` is that of its spec, where that is known."""
+    if spec is None:
+        parts = [walk(value[key]) for key, _, walk in plan.below]
+    else:
+        parts = [spec if key == "spec" else walk(value[key]) for key, _, walk in plan.below]
     ids = tuple(map(id, parts))
     found = plan.made.get(ids)
     if found is None:
@@ -208,10 +215,23 @@ class _Root:
         self._shared: dict[int, tuple[FieldSet, FieldSet]] = {}
         """The shared set of each result, by its identity; with the result, which that keeps."""
         _roots_shared.append(self._shared)
+        self._specs: dict[bytes, FieldSet] = {}
+        """The fields of specs by their text."""
+        spec = node.fields.get("spec")
+        self._spec = _bare_walk_of(spec) if spec is not None and "spec" not in reset else None
         metadata = node.fields.get("metadata")
         self._metadata = metadata.node if metadata is not None else None
 
-    def walk(self, obj: Object) -> FieldSet:
+    def _spec_fields(self, spec: Any, text: bytes) -> FieldSet:
+        found = self._specs.get(text)
+        if found is None:
+            assert self._spec is not None
+            if len(self._specs) >= SPECS_MAX:
+                self._specs.clear()
+            found = self._specs[text] = self._spec(spec)
+        return found
+
+    def walk(self, obj: Object, spec_text: bytes) -> FieldSet:
         keys = tuple(obj)
         plan = self._plans.get(keys)
         if plan is None:
@@ -221,7 +241,10 @@ class _Root:
                 plan.below[at] = ("metadata", "f:metadata", _metadata_walk(self._metadata))
             self._plans[keys] = plan
             _count()
-        found = _finish(plan, obj)
+        if spec_text and self._spec is not None:
+            found = _finish(plan, obj, self._spec_fields(obj["spec"], spec_text))
+        else:
+            found = _finish(plan, obj)
         known = self._shared.get(id(found))
         if known is None:
             known = self._shared[id(found)] = (found, shared(found))
@@ -241,13 +264,14 @@ def _metadata_walk(node: Node) -> Walk:
 _roots: dict[tuple[ObjectNode, frozenset[str]], _Root] = {}
 
 
-def fields_of(obj: Object, node: ObjectNode, reset: frozenset[str] = frozenset()) -> FieldSet:
+def fields_of(obj: Object, node: ObjectNode, reset: frozenset[str] = frozenset(), spec_text: bytes = b"") -> FieldSet:
     """The fields that a new object sets, but for those of `reset` (top-level ones, such as ``status``) and what is
-    nobody's: apiVersion, kind, the name and what the server sets. Shared; empty where it sets none.
+    nobody's: apiVersion, kind, the name and what the server sets. Shared; empty where it sets none. `spec_text` is the
+    text of the object's spec where the caller has it: equal texts have equal fields.
 
     Raises `TypedError` for a list item without its key.
     """
     root = _roots.get((node, reset))
     if root is None:
         root = _roots[node, reset] = _Root(node, reset)
-    return root.walk(obj)
+    return root.walk(obj, spec_text)

@@ -31,8 +31,11 @@ def unserved(api_version: str) -> None:
     """The `Converter` of what has one version."""
 
 
-def managers_of_new(new: Object, scope: Scope, manager: str, now: float, convert: Converter = unserved) -> list[Object]:
-    """The ``managedFields`` of an object that `manager` creates; empty where it sets nothing.
+def managers_of_new(
+    new: Object, scope: Scope, manager: str, now: float, convert: Converter = unserved, spec_text: bytes = b""
+) -> list[Object]:
+    """The ``managedFields`` of an object that `manager` creates; empty where it sets nothing. `spec_text` is as
+    `fields_of` has it.
 
     What the object says itself of its managers counts as far as the creator does not set those fields.
     """
@@ -40,7 +43,7 @@ def managers_of_new(new: Object, scope: Scope, manager: str, now: float, convert
     if given and given != managed.RESET:
         return managers_of_changed(None, new, scope, manager, now, convert)
     try:
-        fields = fields_of(new, scope.node, scope.reset_fields)
+        fields = fields_of(new, scope.node, scope.reset_fields, spec_text)
     except TypedError:
         return []
     if not fields:

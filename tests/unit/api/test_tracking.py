@@ -171,3 +171,13 @@ def test_sets_as_clients_may_spell_them() -> None:
         orjson.dumps(fields.parse(raw))
         == b'{"f:a":{".":{},"k:{\\"a\\":\\"x\\",\\"b\\":1}":{},"v:\\"t\\"":{},"i:7":{}}}'
     )
+
+
+@given(st.integers(0, 2**32))
+def test_a_spec_whose_text_is_known_has_the_same_fields(seed: int) -> None:
+    for resource in (PODS, CONFIGMAPS, resources.DEPLOYMENTS):
+        obj, scope = at_random(resource, seed), scope_of(resource)
+        text = orjson.dumps(obj["spec"]) if "spec" in obj else b""
+        for _ in range(2):
+            found = fields_of(clone(obj), scope.node, scope.reset_fields, text)
+            assert found == plain_fields_of(obj, resource)
