@@ -18,6 +18,8 @@ from typing import Any
 
 import orjson
 
+from pybernetes.lib.memo import Memo
+
 FieldSet = dict[str, Any]
 FieldPath = tuple[str, ...]
 
@@ -28,6 +30,8 @@ EMPTY: FieldSet = {}
 _DEPTH_MAX = 128
 """Of a set that a client sends."""
 _RANKS_MAX = 8192
+_PARSED_BYTES_MAX = 4 * 1024 * 1024
+_parsed: Memo[FieldSet] = Memo(_PARSED_BYTES_MAX)
 
 
 # ---- order ------------------------------------------------------------------------------------------------------
@@ -198,10 +202,21 @@ def without_below(fields: FieldSet, prefix: FieldPath) -> FieldSet:
 
 
 def parse(raw: Any) -> FieldSet:
-    """A client's JSON as a set. Raises `ValueError` where it is none."""
+    """A client's JSON as a set. Raises `ValueError` where it is none.
+
+    Clients that put whole objects back send the same sets again and again: what a text came to is kept.
+    """
     if not isinstance(raw, dict):
         raise ValueError("a set of fields is an object")
-    return _parse(raw, 0)
+    try:
+        text = orjson.dumps(raw)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"no set of fields: {error}") from error
+    known = _parsed.get(text)
+    if known is None:
+        known = _parse(raw, 0)
+        _parsed.put(text, known)
+    return known
 
 
 def _parse(raw: dict[str, Any], depth: int) -> FieldSet:
