@@ -5,7 +5,7 @@ a token names a key that is not among them, at most every `REFETCH_SECONDS` what
 time. Who a verified token is, is kept for `CACHE_SECONDS` (upstream's token cache), bounded. Every signature is
 checked by PyJWT, with the algorithms that are allowed and no others.
 
-Left out: distributed claims, and CEL expressions (see `authentication_config`).
+Left out: distributed claims.
 Source: OpenID Connect Core 1.0, Discovery 1.0; upstream's ``oidc`` authenticator.
 """
 
@@ -24,6 +24,7 @@ import structlog
 
 from pybernetes.api.user import User, clean
 from pybernetes.apiserver.authenticators.chain import Found, InvalidToken, for_audiences
+from pybernetes.apiserver.authenticators.expressions import Expression, ExpressionError
 from pybernetes.apiserver.outbound import Outbound, OutboundError
 from pybernetes.lib.clock import Clock
 
@@ -39,10 +40,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A claim that becomes part of a user, with what is put before it."""
+    """What becomes part of a user: a claim, with what is put before it, or an expression's value."""
 
-    claim: str
+    claim: str = ""
     prefix: str = ""
+    expression: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,11 @@ class JWTIssuerConfig:
     tls: ssl.SSLContext
     username: Mapped
     groups: Mapped | None = None
-    uid_claim: str = ""
+    uid: Mapped | None = None
+    extra: tuple[tuple[str, Expression], ...] = ()
+    claim_rules: tuple[tuple[Expression, str], ...] = ()
+    """(what must hold of the claims, what is told where it does not)."""
+    user_rules: tuple[tuple[Expression, str], ...] = ()
     required_claims: Mapping[str, str] = field(default_factory=dict)
     algorithms: tuple[str, ...] = ("RS256",)
     discovery_url: str = ""
@@ -200,27 +206,67 @@ class JWTIssuer:
     def _user(self, claims: Mapping[str, Any]) -> User:
         """Raises `InvalidToken`."""
         config = self._config
-        name = _text(claims, config.username.claim, f'parse username claims "{config.username.claim}"')
+        try:
+            user = self._mapped(claims)
+            for expression, message in config.user_rules:
+                _require(expression, _fields(user), message, "user info validation rule")
+        except ExpressionError as error:
+            raise InvalidToken(f"oidc: {error}") from error
+        return user
+
+    def _mapped(self, claims: Mapping[str, Any]) -> User:
+        """Raises `InvalidToken`, `ExpressionError`."""
+        config = self._config
+        name = _one(claims, config.username, f'parse username claims "{config.username.claim}"')
         if config.username.claim == "email" and claims.get("email_verified", True) is not True:
             raise InvalidToken("oidc: email not verified")
         groups: tuple[str, ...] = ()
-        if config.groups is not None and config.groups.claim in claims:
+        if config.groups is not None and config.groups.expression is not None:
+            groups = tuple(clean(g) for g in config.groups.expression.evaluate(claims))
+        elif config.groups is not None and config.groups.claim in claims:
             found = claims[config.groups.claim]
             found = [found] if isinstance(found, str) else found
             if not isinstance(found, list) or not all(isinstance(g, str) for g in found):
                 raise InvalidToken(f'oidc: parse groups claim "{config.groups.claim}": not a list of strings')
             groups = tuple(config.groups.prefix + clean(g) for g in found)
-        uid = _text(claims, config.uid_claim, f'parse uid claim "{config.uid_claim}"') if config.uid_claim else ""
+        uid = _one(claims, config.uid, f'parse uid claim "{config.uid.claim}"') if config.uid is not None else ""
         for claim, wanted in config.required_claims.items():
             if claim not in claims:
                 raise InvalidToken(f"oidc: required claim {claim} not present in ID token")
             got = _text(claims, claim, f"parse claim {claim}")
             if got != wanted:
                 raise InvalidToken(f"oidc: required claim {claim} value does not match. Got = {got}, want = {wanted}")
+        for expression, message in config.claim_rules:
+            _require(expression, claims, message, "claim validation expression")
         extra: dict[str, tuple[str, ...]] = {}
+        for key, expression in config.extra:
+            values = tuple(clean(v) for v in expression.evaluate(claims))
+            if values:
+                extra[key] = values
         if isinstance(claims.get("jti"), str) and claims["jti"]:
             extra["authentication.kubernetes.io/credential-id"] = (f"JTI={clean(claims['jti'])}",)
         return User(config.username.prefix + name, uid, groups, extra)
+
+
+def _fields(user: User) -> dict[str, Any]:
+    """A user as expressions see it."""
+    return {
+        "username": user.name,
+        "uid": user.uid,
+        "groups": list(user.groups),
+        "extra": {key: list(values) for key, values in user.extra.items()},
+    }
+
+
+def _require(expression: Expression, value: Mapping[str, Any], message: str, what: str) -> None:
+    if not expression.evaluate(value):
+        raise ExpressionError(f"error evaluating {what}: validation expression '{expression.text}' failed: {message}")
+
+
+def _one(claims: Mapping[str, Any], mapped: Mapped, what: str) -> str:
+    if mapped.expression is not None:
+        return clean(mapped.expression.evaluate(claims))
+    return _text(claims, mapped.claim, what)
 
 
 def _text(claims: Mapping[str, Any], claim: str, what: str) -> str:

@@ -217,6 +217,56 @@ async def test_an_identity_provider_by_file(pki: ClusterPKI, tmp_path: Path) -> 
             assert (await ask(server, nobody, "GET", "/readyz")).status == 401
 
 
+async def test_expressions_over_claims(pki: ClusterPKI, tmp_path: Path) -> None:
+    nobody = context_of(pki, tmp_path, None)
+    async with issuing(pki, tmp_path) as issuer:
+        body = {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AuthenticationConfiguration",
+            "jwt": [
+                {
+                    "issuer": {
+                        "url": issuer.url,
+                        "audiences": ["p8s"],
+                        "certificateAuthority": pki.ca_pem.decode(),
+                    },
+                    "claimValidationRules": [
+                        {"expression": "claims.exp - claims.iat <= 3600", "message": "too long a life"},
+                    ],
+                    "claimMappings": {
+                        "username": {"expression": "claims.email_verified ? claims.email : 'nobody:' + claims.sub"},
+                        "groups": {"expression": "claims.roles.split(',').map(r, 'role:' + r)"},
+                        "uid": {"expression": "claims.sub"},
+                        "extra": [{"key": "example.com/tenant", "valueExpression": "claims.?tenant.orValue('')"}],
+                    },
+                    "userValidationRules": [
+                        {"expression": "!user.username.startsWith('system:')", "message": "reserved"},
+                        {"expression": "user.groups.all(g, g != 'role:root')", "message": "no root"},
+                    ],
+                }
+            ],
+        }
+        issuers = authentication_config.parse(body, []).issuers
+        async with running(pki, tmp_path, security={"jwt_issuers": issuers}) as server:
+            good = {"email": "jane@example.com", "email_verified": True, "roles": "dev,ops", "iat": int(time.time())}
+            answer = await who(server, nobody, issuer.token(tenant="acme", **good))
+            assert answer.json["status"]["userInfo"] == {
+                "username": "jane@example.com",
+                "uid": "1",
+                "groups": ["role:dev", "role:ops", "system:authenticated"],
+                "extra": {"example.com/tenant": ["acme"]},
+            }
+            assert "extra" not in (await who(server, nobody, issuer.token(**good))).json["status"]["userInfo"]
+            for change, why in (
+                ({"iat": 0}, "validation expression 'claims.exp - claims.iat <= 3600' failed: too long a life"),
+                ({"email": "system:admin"}, "failed: reserved"),
+                ({"roles": "root"}, "failed: no root"),
+                ({"roles": 7}, "no such overload"),
+            ):
+                told = await server.post(REVIEWS, {"spec": {"token": issuer.token(**{**good, **change})}})
+                assert why in told.json["status"]["error"].replace("No matching overloads found", "no such overload")
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -226,10 +276,13 @@ async def test_an_identity_provider_by_file(pki: ClusterPKI, tmp_path: Path) -> 
         ({"claimMappings": {}}, "jwt[0].claimMappings.username: Required value: claim or expression is required"),
         ({"claimMappings": {"username": {"claim": "sub"}}}, "prefix is required when claim is set"),
         (
-            {"claimMappings": {"username": {"expression": "claims.sub"}}},
-            "jwt[0].claimMappings.username.expression: CEL expressions are not supported here",
+            {"claimMappings": {"username": {"expression": "claims."}}},
+            'jwt[0].claimMappings.username.expression: Invalid value: "claims.": compilation failed: ERROR: <input>:1',
         ),
-        ({"userValidationRules": [{"expression": "true"}]}, "CEL expressions are not supported"),
+        ({"claimMappings": {"username": {"expression": "1 + 1"}}}, "must evaluate to string"),
+        ({"claimMappings": {"username": {"expression": "claims.email"}}}, "claims.email_verified must be used in"),
+        ({"userValidationRules": [{"expression": "user.username"}, {}]}, "userValidationRules[1].expression: Required"),
+        ({"claimValidationRules": [{"expression": "'a'"}]}, "must evaluate to bool"),
         ({"other": 1}, 'strict decoding error: unknown field "jwt[0].other"'),
     ],
 )
