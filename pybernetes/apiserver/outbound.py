@@ -56,12 +56,12 @@ class Outbound:
         """The JSON at a URL. Raises `OutboundError`."""
         return await self._ask("GET", url, tls)
 
-    async def post(self, config: WebhookConfig, body: Object) -> Any:
+    async def post(self, config: WebhookConfig, body: Object, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
         """A webhook's answer. Raises `OutboundError`."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if config.authorization:
             headers["Authorization"] = config.authorization
-        return await self._ask("POST", config.url, config.tls, orjson.dumps(body), headers)
+        return await self._ask("POST", config.url, config.tls, orjson.dumps(body), headers, timeout_seconds)
 
     async def _ask(
         self,
@@ -70,12 +70,14 @@ class Outbound:
         tls: ssl.SSLContext,
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> Any:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+            self._session = aiohttp.ClientSession()
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         try:
             async with self._session.request(
-                method, url, data=body, headers=headers, ssl=tls, allow_redirects=False
+                method, url, data=body, headers=headers, ssl=tls, allow_redirects=False, timeout=timeout
             ) as response:
                 content = await response.content.read(ANSWER_BYTES_MAX + 1)
                 while not response.content.at_eof() and len(content) <= ANSWER_BYTES_MAX:

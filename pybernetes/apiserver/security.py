@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import SECRETS
@@ -24,6 +23,7 @@ from pybernetes.apiserver.authenticators.legacy_tokens import LAST_USED, LegacyT
 from pybernetes.apiserver.authenticators.static_tokens import StaticTokens
 from pybernetes.apiserver.authenticators.webhook import WebhookTokens
 from pybernetes.apiserver.authorization import AlwaysAllow, AlwaysDeny, AuthorizerChain
+from pybernetes.apiserver.authorization_config import AuthorizationWebhook, Authorizers
 from pybernetes.apiserver.bootstrap import APISERVER_USER
 from pybernetes.apiserver.connect import PodConnections
 from pybernetes.apiserver.impersonation import Impersonator
@@ -57,26 +57,13 @@ class TokenWebhookConfig:
     cache_seconds: float = 120.0
 
 
-AuthorizationMode = Literal["Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny"]
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorizationWebhookConfig:
-    webhook: WebhookConfig
-    version: str = "v1beta1"
-    authorized_seconds: float = 300.0
-    unauthorized_seconds: float = 30.0
-
-
 @dataclass(frozen=True, slots=True)
 class SecurityConfig:
     pki: ClusterPKI
     socket_factory: SocketFactory | None = None
     """Makes the sockets of connections to kubelets, pods and services; None for the server's own network namespace."""
-    authorization_modes: Sequence[AuthorizationMode] = ("Node", "RBAC")
+    authorizers: Authorizers = ("Node", "RBAC")
     """Asked in this order; the first that allows or denies decides. AlwaysAllow decides for whoever is left."""
-    authorization_webhook: AuthorizationWebhookConfig | None = None
-    """Of the mode Webhook."""
     anonymous: bool | frozenset[str] = True
     """Whether requests without credentials pass as system:anonymous, or on which paths."""
     bootstrap_tokens: bool = True
@@ -159,7 +146,7 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
         authenticator=authenticator,
         anonymous=config.anonymous,
         authorizer=authorizer,
-        may_ask="Webhook" in config.authorization_modes,
+        may_ask=any(isinstance(a, AuthorizationWebhook) for a in config.authorizers),
         rbac=rbac,
         admission=plugins,
         object_handlers=object_handlers,
@@ -211,9 +198,8 @@ def _token_chain(
 def _authorizer(
     config: SecurityConfig, node: NodeAuthorizer, rbac: RBACAuthorizer, outbound: Outbound
 ) -> AuthorizerChain:
-    """Raises ValueError for the mode Webhook without a webhook."""
     made: list[Authorizer] = []
-    for mode in config.authorization_modes:
+    for mode in config.authorizers:
         match mode:
             case "Node":
                 made.append(node)
@@ -223,20 +209,8 @@ def _authorizer(
                 made.append(AlwaysAllow())
             case "AlwaysDeny":
                 made.append(AlwaysDeny())
-            case "Webhook":
-                hook = config.authorization_webhook
-                if hook is None:
-                    raise ValueError("authorization-mode Webhook needs authorization-webhook-config-file")
-                made.append(
-                    WebhookAuthorizer(
-                        hook.webhook,
-                        outbound,
-                        config.clock,
-                        version=hook.version,
-                        authorized_seconds=hook.authorized_seconds,
-                        unauthorized_seconds=hook.unauthorized_seconds,
-                    )
-                )
+            case AuthorizationWebhook():
+                made.append(WebhookAuthorizer(mode, outbound, config.clock))
     return AuthorizerChain(made)
 
 

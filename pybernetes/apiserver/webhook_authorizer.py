@@ -5,8 +5,8 @@ ask. The HTTP walk catches that, waits for `Undecided.ask`, and walks again; not
 whoever does not ask (components in this process), it is the refusal that it says it is.
 
 Answers are kept by the digest of what was asked, bounded; one that allows for `authorized_seconds`, any other for
-`unauthorized_seconds`. A webhook that cannot be reached has no opinion, for as long as it takes to answer the request
-that asked. Source: https://kubernetes.io/docs/reference/access-authn-authz/webhook/.
+`unauthorized_seconds`. Where the webhook cannot be reached its failure policy counts, for as long as it takes to answer
+the request that asked. Source: https://kubernetes.io/docs/reference/access-authn-authz/webhook/.
 """
 
 from __future__ import annotations
@@ -20,44 +20,42 @@ import structlog
 
 from pybernetes.api.meta import Object
 from pybernetes.apiserver.authorization import denial_message
+from pybernetes.apiserver.authorization_config import AuthorizationWebhook
+from pybernetes.apiserver.expressions import ExpressionError
 from pybernetes.apiserver.interfaces import Attributes, Decision, Undecided
-from pybernetes.apiserver.outbound import Outbound, OutboundError, WebhookConfig
+from pybernetes.apiserver.outbound import Outbound, OutboundError
 from pybernetes.lib.clock import Clock
 
-AUTHORIZED_SECONDS = 300.0
-UNAUTHORIZED_SECONDS = 30.0
 _CACHE_SIZE = 8192
 _RETRY_SECONDS = (0.5, 0.75, 1.1)
-_FAILED_SECONDS = 1.0
-"""How long a failure counts as an answer: the request that asked must find one."""
+_HELD_SECONDS = 1.0
+"""How long any answer is kept, a failure too: the request that asked must find it."""
+_NO_OPINION = Decision(False)
 
 log = structlog.get_logger(__name__)
 
 
 class WebhookAuthorizer:
-    """`version` is that of the SubjectAccessReview, ``v1`` or ``v1beta1``."""
-
-    def __init__(
-        self,
-        config: WebhookConfig,
-        outbound: Outbound,
-        clock: Clock,
-        *,
-        version: str = "v1beta1",
-        authorized_seconds: float = AUTHORIZED_SECONDS,
-        unauthorized_seconds: float = UNAUTHORIZED_SECONDS,
-    ) -> None:
+    def __init__(self, config: AuthorizationWebhook, outbound: Outbound, clock: Clock) -> None:
         self._config = config
         self._outbound = outbound
         self._clock = clock
-        self._version = version
-        self._authorized_seconds = authorized_seconds
-        self._unauthorized_seconds = unauthorized_seconds
+        self._version = config.version
+        # What counts where nobody can say.
+        self._failed = Decision(False, denied=config.failure_policy == "Deny")
         self._cache: OrderedDict[bytes, tuple[Decision, float]] = OrderedDict()
         self._asking: dict[bytes, asyncio.Lock] = {}
 
     def authorize(self, attributes: Attributes) -> Decision:
         """Raises `Undecided` where the webhook must be asked."""
+        if self._config.conditions:
+            asked = _spec(attributes, "v1", whole=True)
+            try:
+                if not all(condition.evaluate(asked) for condition in self._config.conditions):
+                    return _NO_OPINION
+            except ExpressionError as error:
+                log.error("a webhook's condition failed", webhook=self._config.name, error=str(error))
+                return self._failed
         spec = _spec(attributes, self._version)
         key = hashlib.sha256(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)).digest()
         kept = self._kept(key)
@@ -88,7 +86,7 @@ class WebhookAuthorizer:
             "spec": spec,
             "status": {"allowed": False},
         }
-        seconds = self._unauthorized_seconds
+        seconds = max(self._config.unauthorized_seconds, _HELD_SECONDS)
         try:
             answer = await self._post(review)
             status = answer.get("status") or {} if isinstance(answer, dict) else {}
@@ -97,10 +95,10 @@ class WebhookAuthorizer:
                 raise OutboundError("webhook subject access review returned both allow and deny response")
             decision = Decision(allowed, str(status.get("reason") or ""), status.get("denied") is True)
             if allowed:
-                seconds = self._authorized_seconds
+                seconds = max(self._config.authorized_seconds, _HELD_SECONDS)
         except OutboundError as error:
-            log.error("the authorization webhook failed", error=str(error))
-            decision, seconds = Decision(False), _FAILED_SECONDS
+            log.error("the authorization webhook failed", webhook=self._config.name, error=str(error))
+            decision, seconds = self._failed, _HELD_SECONDS
         self._cache[key] = (decision, self._clock.monotonic() + seconds)
         self._cache.move_to_end(key)
         if len(self._cache) > _CACHE_SIZE:
@@ -110,14 +108,15 @@ class WebhookAuthorizer:
         """Raises `OutboundError` when the last try has failed."""
         for pause in _RETRY_SECONDS:
             try:
-                return await self._outbound.post(self._config, review)
+                return await self._outbound.post(self._config.webhook, review, self._config.timeout_seconds)
             except OutboundError as error:
-                log.warning("the authorization webhook failed, asking again", error=str(error))
+                log.warning("the webhook failed, asking again", webhook=self._config.name, error=str(error))
             await self._clock.sleep(pause)
-        return await self._outbound.post(self._config, review)
+        return await self._outbound.post(self._config.webhook, review, self._config.timeout_seconds)
 
 
-def _spec(attributes: Attributes, version: str) -> Object:
+def _spec(attributes: Attributes, version: str, *, whole: bool = False) -> Object:
+    """`whole` says what is empty too, for conditions that look at it."""
     user = attributes.user
     spec: Object = {
         "user": user.name,
@@ -138,7 +137,7 @@ def _spec(attributes: Attributes, version: str) -> Object:
         }
         if attributes.field_selector:
             resource["fieldSelector"] = {"rawSelector": attributes.field_selector}
-        spec["resourceAttributes"] = {key: value for key, value in resource.items() if value}
+        spec["resourceAttributes"] = {key: value for key, value in resource.items() if value or whole}
     else:
         spec["nonResourceAttributes"] = {"path": attributes.path, "verb": attributes.verb}
-    return {key: value for key, value in spec.items() if value}
+    return {key: value for key, value in spec.items() if value or whole}

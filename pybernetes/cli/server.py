@@ -271,8 +271,7 @@ def _security(
         jwt_issuers=options.jwt_issuers,
         token_webhook=options.token_webhook,
         front_proxy=options.front_proxy,
-        authorization_modes=options.authorization_modes,
-        authorization_webhook=options.authorization_webhook,
+        authorizers=options.authorizers,
         issuer=options.issuer,
         audiences=options.audiences,
     )

@@ -17,16 +17,18 @@ import click
 
 from pybernetes.api.time import parse_duration
 from pybernetes.api.user import User
+from pybernetes.apiserver import authorization_config
 from pybernetes.apiserver.audit import policy as audit_policy
 from pybernetes.apiserver.audit.log import AuditLog, RotatedFile, Rotation, StandardOutput
 from pybernetes.apiserver.audit.policy import Policy
 from pybernetes.apiserver.authenticators import authentication_config, static_tokens
 from pybernetes.apiserver.authenticators.front_proxy import FrontProxyConfig
 from pybernetes.apiserver.authenticators.jwt_issuers import JWTIssuerConfig
+from pybernetes.apiserver.authorization_config import AuthorizationMode, AuthorizationWebhook, Authorizers
 from pybernetes.apiserver.encryption import config as encryption_config
 from pybernetes.apiserver.encryption.config import EncryptionConfig
 from pybernetes.apiserver.outbound import load_webhook
-from pybernetes.apiserver.security import AuthorizationMode, AuthorizationWebhookConfig, TokenWebhookConfig
+from pybernetes.apiserver.security import TokenWebhookConfig
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER
 from pybernetes.lib.clock import Clock
 
@@ -90,9 +92,10 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--authorization-mode",
         type=_NAMES,
-        default=("Node", "RBAC"),
+        default=(),
         help="Who decides, in this order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny.  [default: Node,RBAC]",
     ),
+    click.option("--authorization-config", type=_FILE, help="An AuthorizationConfiguration: who decides."),
     click.option("--authorization-webhook-config-file", type=_FILE, help="The webhook that decides."),
     click.option(
         "--authorization-webhook-version",
@@ -185,8 +188,7 @@ class LoadedSecurity:
     jwt_issuers: tuple[JWTIssuerConfig, ...] = ()
     token_webhook: TokenWebhookConfig | None = None
     front_proxy: FrontProxyConfig | None = None
-    authorization_modes: tuple[AuthorizationMode, ...] = ("Node", "RBAC")
-    authorization_webhook: AuthorizationWebhookConfig | None = None
+    authorizers: Authorizers = ("Node", "RBAC")
     encryption: EncryptionConfig | None = None
     audit: AuditOptions | None = None
 
@@ -211,6 +213,7 @@ class SecurityFlags:
     oidc_required_claim: tuple[str, ...]
     oidc_signing_algs: tuple[str, ...]
     authorization_mode: tuple[str, ...]
+    authorization_config: Path | None
     authorization_webhook_config_file: Path | None
     authorization_webhook_version: str
     authorization_webhook_cache_authorized_ttl: float
@@ -244,7 +247,7 @@ class SecurityFlags:
                 issuers,
                 self._token_webhook(),
                 self._front_proxy(),
-                *self._authorization(),
+                self._authorizers(),
                 encryption_config.load(self.encryption_provider_config) if self.encryption_provider_config else None,
                 self._audit(),
             )
@@ -300,25 +303,31 @@ class SecurityFlags:
             self.requestheader_extra_headers_prefix,
         )
 
-    def _authorization(self) -> tuple[tuple[AuthorizationMode, ...], AuthorizationWebhookConfig | None]:
-        known = get_args(AuthorizationMode)
-        for mode in self.authorization_mode:
-            if mode not in known:
-                raise click.UsageError(f'--authorization-mode: "{mode}" is not a valid mode')
-        modes = cast("tuple[AuthorizationMode, ...]", self.authorization_mode)
+    def _authorizers(self) -> Authorizers:
         path = self.authorization_webhook_config_file
+        if self.authorization_config is not None:
+            if self.authorization_mode or path is not None:
+                raise click.UsageError("--authorization-config goes with no other --authorization-... option")
+            return authorization_config.load(self.authorization_config)
+        modes = self.authorization_mode or ("Node", "RBAC")
         if (path is None) != ("Webhook" not in modes):
             raise click.UsageError("--authorization-mode=Webhook and --authorization-webhook-config-file go together")
-        if not modes:
-            raise click.UsageError("at least one authorization-mode must be passed")
-        if path is None:
-            return modes, None
-        return modes, AuthorizationWebhookConfig(
-            load_webhook(path),
-            self.authorization_webhook_version,
-            self.authorization_webhook_cache_authorized_ttl,
-            self.authorization_webhook_cache_unauthorized_ttl,
-        )
+        made: list[AuthorizationMode | AuthorizationWebhook] = []
+        for mode in modes:
+            if mode == "Webhook" and path is not None:
+                made.append(
+                    AuthorizationWebhook(
+                        load_webhook(path),
+                        version=self.authorization_webhook_version,
+                        authorized_seconds=self.authorization_webhook_cache_authorized_ttl,
+                        unauthorized_seconds=self.authorization_webhook_cache_unauthorized_ttl,
+                    )
+                )
+            elif mode in get_args(AuthorizationMode):
+                made.append(cast(AuthorizationMode, mode))
+            else:
+                raise click.UsageError(f'--authorization-mode: "{mode}" is not a valid mode')
+        return tuple(made)
 
     def _audit(self) -> AuditOptions | None:
         if self.audit_policy_file is None or not self.audit_log_path:

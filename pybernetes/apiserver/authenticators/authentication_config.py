@@ -18,8 +18,8 @@ import yaml
 from pybernetes.api import field, names
 from pybernetes.api.field import FieldError
 from pybernetes.api.meta import Object
-from pybernetes.apiserver.authenticators.expressions import Expression, ExpressionError, Result, Variable
 from pybernetes.apiserver.authenticators.jwt_issuers import SIGNING_ALGORITHMS, JWTIssuerConfig, Mapped
+from pybernetes.apiserver.expressions import Expression, ExpressionError, Result, Variable
 from pybernetes.apiserver.outbound import trusting
 
 _EMAIL = re.compile(r"\bclaims\.\??email\b(?!_)")

@@ -24,7 +24,7 @@ import structlog
 
 from pybernetes.api.user import User, clean
 from pybernetes.apiserver.authenticators.chain import Found, InvalidToken, for_audiences
-from pybernetes.apiserver.authenticators.expressions import Expression, ExpressionError
+from pybernetes.apiserver.expressions import Expression, ExpressionError
 from pybernetes.apiserver.outbound import Outbound, OutboundError
 from pybernetes.lib.clock import Clock
 

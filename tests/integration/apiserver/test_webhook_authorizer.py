@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
+from pybernetes.apiserver import authorization_config
+from pybernetes.apiserver.authorization_config import AuthorizationConfigError, AuthorizationWebhook
 from pybernetes.apiserver.outbound import WebhookConfig, trusting
 from pybernetes.apiserver.pki import ClusterPKI
-from pybernetes.apiserver.security import AuthorizationWebhookConfig
 from tests.integration.apiserver.conftest import running
 from tests.integration.apiserver.test_authenticators import peer
 from tests.integration.apiserver.test_security_http import ask, context_of
@@ -34,8 +36,8 @@ async def test_a_webhook_decides_for_whom_rbac_has_no_opinion(pki: ClusterPKI, t
         return web.json_response({**body, "status": {"allowed": allowed, "reason": "the hook says so"}})
 
     async with peer(pki, tmp_path, {("POST", "/review"): review}) as url:
-        hook = AuthorizationWebhookConfig(WebhookConfig(url + "/review", trusting(pki.ca_pem.decode())), "v1")
-        security = {"authorization_modes": ("Node", "RBAC", "Webhook"), "authorization_webhook": hook}
+        hook = AuthorizationWebhook(WebhookConfig(url + "/review", trusting(pki.ca_pem.decode())), version="v1")
+        security = {"authorizers": ("Node", "RBAC", hook)}
         async with running(pki, tmp_path, security=security) as server:
             # Whoever RBAC lets in, the webhook does not hear of.
             assert (await server.get(MAPS)).status == 200
@@ -78,11 +80,86 @@ async def test_a_webhook_that_fails_allows_nothing(pki: ClusterPKI, tmp_path: Pa
         return web.Response(status=500)
 
     async with peer(pki, tmp_path, {("POST", "/review"): review}) as url:
-        hook = AuthorizationWebhookConfig(WebhookConfig(url + "/review", trusting(pki.ca_pem.decode())))
-        security = {"authorization_modes": ("Webhook", "RBAC"), "authorization_webhook": hook}
+        hook = AuthorizationWebhook(WebhookConfig(url + "/review", trusting(pki.ca_pem.decode())))
+        security = {"authorizers": (hook, "RBAC")}
         async with running(pki, tmp_path, security=security) as server:
             assert (await ask(server, alice, "GET", MAPS)).status == 403
             assert asked == 4
             # system:masters are not asked about.
             assert (await server.get(MAPS)).status == 200
             assert asked == 4
+
+
+def hook_body(**change: Any) -> dict[str, Any]:
+    webhook = {
+        "timeout": "3s",
+        "subjectAccessReviewVersion": "v1",
+        "matchConditionSubjectAccessReviewVersion": "v1",
+        "failurePolicy": "Deny",
+        "connectionInfo": {"type": "KubeConfigFile", "kubeConfigFile": "/hook"},
+        **change,
+    }
+    return {"type": "Webhook", "name": "hook", "webhook": webhook}
+
+
+def configuration(*authorizers: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthorizationConfiguration",
+        "authorizers": list(authorizers),
+    }
+
+
+async def test_conditions_and_the_failure_policy_of_a_file(pki: ClusterPKI, tmp_path: Path) -> None:
+    alice = context_of(pki, tmp_path, pki.issue_client("alice"))
+    asked: list[str] = []
+
+    async def review(request: web.Request) -> web.Response:
+        body = await request.json()
+        asked.append(body["spec"]["resourceAttributes"]["namespace"])
+        return web.json_response({**body, "status": {"allowed": True}})
+
+    async with peer(pki, tmp_path, {("POST", "/review"): review}) as url:
+        conditions = [
+            {"expression": "has(request.resourceAttributes)"},
+            {"expression": "request.resourceAttributes.namespace == 'kube-system'"},
+        ]
+        broken = [{"expression": "request.resourceAttributes.nothing == 'x'"}]
+        body = configuration(
+            hook_body(matchConditions=conditions),
+            {"type": "RBAC", "name": "rbac"},
+            {**hook_body(matchConditions=broken), "name": "broken"},
+        )
+        at = WebhookConfig(url + "/review", trusting(pki.ca_pem.decode()))
+        security = {"authorizers": authorization_config.parse(body, lambda path: at)}
+        async with running(pki, tmp_path, security=security) as server:
+            assert (await ask(server, alice, "GET", MAPS.replace("default", "kube-system"))).status == 200
+            assert (await ask(server, alice, "GET", MAPS)).status == 403
+            assert asked == ["kube-system"]
+            review_of = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "default"}}}
+            told = await ask(server, alice, "POST", REVIEWS, review_of)
+            assert told.json["status"] == {"allowed": False, "denied": True}
+
+
+@pytest.mark.parametrize(
+    ("authorizers", "fault"),
+    [
+        ([], "authorizers: Required value: at least one authorization mode must be defined"),
+        (
+            [{"type": "RBAC", "name": "a"}, {"type": "RBAC", "name": "b"}],
+            'authorizers[1].type: Duplicate value: "RBAC"',
+        ),
+        ([{"type": "ABAC", "name": "a"}], 'authorizers[0].type: Unsupported value: "ABAC"'),
+        ([{"type": "RBAC"}], "authorizers[0].name: Required value"),
+        ([{"type": "Webhook", "name": "a"}], "authorizers[0].webhook: Required value: required when type=Webhook"),
+        ([hook_body(timeout="1h")], 'authorizers[0].webhook.timeout: Invalid value: "1h": must be > 0s and <= 30s'),
+        ([hook_body(failurePolicy="Ignore")], 'authorizers[0].webhook.failurePolicy: Unsupported value: "Ignore"'),
+        ([hook_body(matchConditions=[{"expression": "request."}])], "matchConditions[0].expression: Invalid value"),
+        ([hook_body(connectionInfo={"type": "InClusterConfig"})], "only KubeConfigFile is supported"),
+    ],
+)
+def test_faults_of_the_file(authorizers: list[dict[str, Any]], fault: str) -> None:
+    at = WebhookConfig("https://hook", trusting(None))
+    with pytest.raises(AuthorizationConfigError) as refused:
+        authorization_config.parse(configuration(*authorizers), lambda path: at)
+    assert fault in str(refused.value)
