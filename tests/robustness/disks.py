@@ -15,8 +15,12 @@ class SmallDisk:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def fill(self) -> None:
-        """Takes every byte that is left."""
+    def fill(self, *, but_bytes: int = 0) -> None:
+        """Takes every byte that is left, or all but so many."""
+        if but_bytes:
+            with (self.path / _FILLER).open("wb") as filler:
+                os.posix_fallocate(filler.fileno(), 0, self.free_bytes - but_bytes)
+            return
         descriptor = os.open(self.path / _FILLER, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         try:
             for size in (1 << 20, 4096, 1):
@@ -43,4 +47,5 @@ def small_disk(path: Path, mebibytes: int) -> Iterator[SmallDisk]:
     try:
         yield SmallDisk(path)
     finally:
-        subprocess.run(["umount", str(path)], check=True)
+        # Lazily, so that a file that a failed test left open does not keep the mount.
+        subprocess.run(["umount", "--lazy", str(path)], check=True)

@@ -157,3 +157,25 @@ async def test_compaction_again_begins_where_the_last_one_ended(tmp_path: Path) 
     connection = sqlite3.connect(tmp_path / "state.db")
     assert connection.execute("SELECT count(*) FROM history WHERE key = '/a'").fetchone() == (1,)
     connection.close()
+
+
+async def test_reads_of_the_present_are_whole_while_compaction_goes_past_them(tmp_path: Path) -> None:
+    store = await SQLiteStore.open(tmp_path)
+    await store.txn([], [Put(f"/k/{i:03}", b"x") for i in range(300)])
+    done = False
+
+    async def churn() -> None:
+        i = 0
+        while not done:
+            results = await asyncio.gather(*(store.txn([], [Put(f"/k/{(i + j) % 300:03}", b"y")]) for j in range(30)))
+            await store.compact(max(r.revision for r in results))
+            i += 30
+
+    churning = asyncio.create_task(churn())
+    for _ in range(10):
+        # Many at once: they wait for the one reader while compaction goes on.
+        for found in await asyncio.gather(*(store.range(*ALL) for _ in range(20))):
+            assert len(found.items) == 300
+    done = True
+    await churning
+    await store.close()
