@@ -52,6 +52,8 @@ robustness: .make/packages .make/test-packages .make/venv-dev  ## Clients under 
 	  --faults kill,pause,disk,disk-kill
 	@$(BIN)/python -m tests.robustness run --seconds $(SECONDS_EACH) --rounds $(ROUNDS) --seed $(SEED) \
 	  --faults kill,pause --compaction 1
+	@$(BIN)/python -m tests.robustness run --seconds $(SECONDS_EACH) --rounds $(ROUNDS) --seed $(SEED) \
+	  --store etcd --faults kill,pause,member-kill,member-pause,quorum
 
 lint: .make/venv-dev  ## Check style, types and layers
 	@$(BIN)/ruff check .

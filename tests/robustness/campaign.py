@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pybernetes.store.etcd.config import parse_url
 from tests.robustness import evidence, faults, traffic, validate
-from tests.robustness.disks import SmallDisk, small_disk
+from tests.robustness.disks import small_disk
 from tests.robustness.faults import Targets
-from tests.robustness.history import OK, Record, Recorder, load
+from tests.robustness.history import OK, Record, Recorder, Stored, load
+from tests.robustness.members import EtcdMember, etcd_cluster
 from tests.robustness.processes import ServerProcess
 from tests.robustness.report import Report
 
@@ -30,7 +32,7 @@ class Plan:
     store: str = "sqlite"
     faults: Sequence[str] = ("kill",)
     compaction_seconds: float = 0.0
-    """How often history is compacted; 0 leaves it to the server, whose period is longer than a run."""
+    """How often history is compacted; 0 for never."""
     swappers: int = 4
     patchers: int = 3
     readers: int = 3
@@ -42,28 +44,45 @@ class System:
     """What runs, and how its store is read past it."""
 
     targets: Targets
-    data_dir: Path
-
-    def stored(self, after: int) -> list[evidence.Stored]:
-        return evidence.stored_in_sqlite(self.data_dir / "store", after=after)
+    stored: Callable[[int], Awaitable[list[Stored]]]
+    """What changed after a revision."""
 
 
 @contextlib.asynccontextmanager
 async def running(plan: Plan, directory: Path) -> AsyncIterator[System]:
     """The servers of a plan, serving; they have ended when the context has."""
-    if plan.store != "sqlite":
-        raise ValueError(f'there is no store "{plan.store}"')
-    extra = [f"--compaction-interval={plan.compaction_seconds}"] if plan.compaction_seconds else []
-    server = ServerProcess(directory, extra=extra)
-    with contextlib.ExitStack() as stack:
-        disk: SmallDisk | None = None
-        if any(f.startswith("disk") for f in plan.faults):
-            disk = stack.enter_context(small_disk(server.data_dir / "store", SMALL_DISK_MEBIBYTES))
-        try:
+    async with contextlib.AsyncExitStack() as stack:
+        # Unless a plan asks for compaction there is none: the whole log is wanted at the end.
+        extra = [f"--compaction-interval={plan.compaction_seconds}"]
+        if plan.store == "sqlite":
+            server = ServerProcess(directory, extra=extra)
+            store = server.data_dir / "store"
+            disk = None
+            if any(f.startswith("disk") for f in plan.faults):
+                disk = stack.enter_context(small_disk(store, SMALL_DISK_MEBIBYTES))
+
+            async def stored(after: int) -> list[Stored]:
+                return evidence.stored_in_sqlite(store, after=after)
+
+            system = System(Targets([server], disk), stored)
+        elif plan.store == "etcd":
+            etcd = await stack.enter_async_context(etcd_cluster(directory / "etcd"))
+            url = f"etcd://{etcd.addresses}/robust"
+            extra += ["--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s"]
+            extra += ["--leader-elect-retry-period=500ms", "--advertise-port=6443"]
+            first = ServerProcess(directory / "server-0", name="server-0", datastore=url, extra=extra)
+            second = ServerProcess(directory / "server-1", name="server-1", datastore=url, extra=extra, keys_of=first)
+            config = parse_url(url)
+            system = System(
+                Targets([first, second], members=[EtcdMember(m) for m in etcd.members]),
+                lambda after: evidence.stored_in_etcd(config, after=after),
+            )
+        else:
+            raise ValueError(f'there is no store "{plan.store}"')
+        for server in system.targets.servers:
+            stack.push_async_callback(server.stop)
             await server.start()
-            yield System(Targets([server], disk), server.data_dir)
-        finally:
-            await server.stop()
+        yield system
 
 
 async def run(plan: Plan, directory: Path) -> Report:
@@ -75,7 +94,7 @@ async def run(plan: Plan, directory: Path) -> Report:
             await _work(plan, system, recorder)
             for server in system.targets.servers:
                 await server.stop()
-            recorder.add_stored(system.stored(0))
+            recorder.add_stored(await system.stored(0))
     finally:
         recorder.close()
     return recheck(directory)
@@ -147,7 +166,7 @@ def _compaction_witness(plan: Plan, system: System, recorder: Recorder) -> async
         while True:
             # Never while the server is down: the last one to close a database tidies it up.
             if all(s.running for s in system.targets.servers):
-                found = system.stored(seen)
+                found = await system.stored(seen)
                 recorder.add_stored(found)
                 seen = max([seen, *(e.revision for e in found)])
             await asyncio.sleep(plan.compaction_seconds / 4)

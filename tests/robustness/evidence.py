@@ -1,7 +1,8 @@
 """The store's own account of what happened, read past the API server: the log that the clients' stories must fit.
 
-With SQLite it is read from the file, by a second process's read-only connection. While the server runs this may be
-done at any time; compaction forgets, so a run that compacts is read every so often.
+With SQLite it is read from the file, by a second process's read-only connection, with etcd by a watch of the members'
+history. While the servers run this may be done at any time; compaction forgets, so a run that compacts is read every
+so often.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pybernetes.store import sqlite_queries
+from pybernetes.store.etcd.config import EtcdConfig
+from pybernetes.store.etcd.store import EtcdStore
 from pybernetes.store.interface import Event, prefix_end
 from pybernetes.store.sqlite_files import open_to_read
 from tests.robustness.history import Stored
@@ -28,6 +31,24 @@ def stored_in_sqlite(store: Path, *, after: int = 0) -> list[Stored]:
     finally:
         connection.close()
     return stored(event for batch in batches for event in batch.events)
+
+
+async def stored_in_etcd(config: EtcdConfig, *, after: int = 0) -> list[Stored]:
+    """The same of a store in etcd."""
+    store = await EtcdStore.open(config)
+    try:
+        newest = await store.revision()
+        events: list[Event] = []
+        if newest > after:
+            watch = await store.watch(PREFIX, prefix_end(PREFIX), from_revision=after + 1)
+            async for batch in watch:
+                events += batch.events
+                if batch.revision >= newest:
+                    break
+            await watch.close()
+    finally:
+        await store.close()
+    return stored(events)
 
 
 def stored(events: Iterable[Event]) -> list[Stored]:

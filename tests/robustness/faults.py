@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from tests.robustness.disks import SmallDisk
 from tests.robustness.history import Record, Recorder
-from tests.robustness.processes import Process, ServerProcess
+from tests.robustness.members import EtcdMember
+from tests.robustness.processes import ServerProcess
 
 PAUSE_SECONDS = (0.3, 2.0)
 FULL_SECONDS = (0.5, 1.5)
@@ -26,8 +27,7 @@ class Targets:
 
     servers: Sequence[ServerProcess]
     disk: SmallDisk | None = None
-    members: Sequence[Process] = ()
-    """Of etcd."""
+    members: Sequence[EtcdMember] = ()
 
 
 Fault = Callable[[Targets, random.Random], Awaitable[str]]
@@ -47,7 +47,7 @@ async def pause(targets: Targets, chance: random.Random) -> str:
     return await _pause(server, chance)
 
 
-async def _pause(process: Process, chance: random.Random) -> str:
+async def _pause(process: ServerProcess | EtcdMember, chance: random.Random) -> str:
     seconds = chance.uniform(*PAUSE_SECONDS)
     process.pause()
     try:
@@ -94,6 +94,21 @@ async def pause_member(targets: Targets, chance: random.Random) -> str:
     return await _pause(chance.choice(targets.members), chance)
 
 
+async def lose_quorum(targets: Targets, chance: random.Random) -> str:
+    """All members but one stand still: nothing can be written, and nothing fresh can be read."""
+    still = list(targets.members)
+    chance.shuffle(still)
+    seconds = chance.uniform(*PAUSE_SECONDS)
+    for member in still[1:]:
+        member.pause()
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        for member in still[1:]:
+            member.resume()
+    return f"{' and '.join(m.name for m in still[1:])} paused for {seconds:.2f} s"
+
+
 FAULTS: dict[str, Fault] = {
     "kill": kill,
     "pause": pause,
@@ -101,6 +116,7 @@ FAULTS: dict[str, Fault] = {
     "disk-kill": kill_on_full_disk,
     "member-kill": kill_member,
     "member-pause": pause_member,
+    "quorum": lose_quorum,
 }
 
 

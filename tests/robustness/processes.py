@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -19,6 +20,8 @@ from pathlib import Path
 from pybernetes.apiserver.pki import ClusterPKI, client_context
 
 READY_SECONDS = 60.0
+SHARED_KEYS = ("ca.crt", "ca.key", "sa.key", "sa.pub")
+"""What all servers of a cluster have in common; the rest of a PKI is each one's own."""
 
 
 class ProcessEnded(AssertionError):
@@ -105,14 +108,25 @@ class ServerProcess(Process):
     """One `p8s server` with its data directory."""
 
     def __init__(
-        self, directory: Path, *, name: str = "server", datastore: str = "", extra: Sequence[str] = ()
+        self,
+        directory: Path,
+        *,
+        name: str = "server",
+        datastore: str = "",
+        extra: Sequence[str] = (),
+        keys_of: ServerProcess | None = None,
     ) -> None:
+        """With `keys_of`, the server belongs to that one's cluster: they share its keys."""
         directory.mkdir(parents=True, exist_ok=True)
         self.data_dir = directory / "data"
         self.port = free_port()
         arguments = [sys.executable, "-P", "-m", "pybernetes.cli", "server", f"--data-dir={self.data_dir}"]
         arguments += [f"--port={self.port}", "--log-level=info", *([f"--datastore={datastore}"] if datastore else [])]
         super().__init__(name, [*arguments, *extra], directory / f"{name}.log")
+        if keys_of is not None:
+            (self.data_dir / "pki").mkdir(mode=0o700, parents=True)
+            for key in SHARED_KEYS:
+                shutil.copy2(keys_of.data_dir / "pki" / key, self.data_dir / "pki" / key)
         self._pki = ClusterPKI.ensure(self.data_dir / "pki", advertise_addresses=["127.0.0.1"])
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -46,3 +47,8 @@ async def test_a_full_disk_loses_nothing_and_is_recovered_from() -> None:
         )
     reads = [r for r in found.history.records if r.op == "get" and r.status >= 500]
     assert not reads, "reads do not need room on the disk"
+
+
+@pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
+async def test_two_servers_on_etcd_keep_their_word_when_servers_and_members_fail() -> None:
+    await held(Plan(5, store="etcd", faults=("kill", "pause", "member-kill", "quorum"), seed=14))

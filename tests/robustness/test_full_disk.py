@@ -59,9 +59,7 @@ async def test_a_compaction_without_room_changes_nothing(disk: SmallDisk) -> Non
     await store.txn([], [Put("/a", b"2")])
     disk.fill()
     # The log may still have room for some pages.
-    with pytest.raises(StoreFull):
-        for _ in range(2000):
-            await store.txn([], [Put("/b", bytes(3000))])
+    await write_until_full(store)
     with pytest.raises(StoreFull):
         await store.compact(first + 1)
     assert await store.compacted() == 0
