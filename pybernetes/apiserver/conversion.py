@@ -8,12 +8,15 @@ Two stored kinds are served twice: events (core/v1, stored, and events.k8s.io/v1
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
 from pybernetes.api import resources
+from pybernetes.api.errors import BadRequest
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
+from pybernetes.api.schema.decode import decode
 
 _EVENT_FIELDS = {
     "involvedObject": "regarding",
@@ -90,26 +93,25 @@ def _hpa_from_storage(obj: Object) -> Object:
 
 def _hpa_to_storage(obj: Object) -> Object:
     out = {**obj, "apiVersion": resources.HORIZONTALPODAUTOSCALERS.api_version}
-    annotations = dict(obj["metadata"].get("annotations") or {})
+    own_meta = obj.get("metadata") or {}
+    annotations = dict(own_meta.get("annotations") or {})
     spec, status = dict(obj.get("spec") or {}), dict(obj.get("status") or {})
     metrics: list[Object] = []
     target = spec.pop("targetCPUUtilizationPercentage", None)
     if target is not None:
         goal = {"type": "Utilization", "averageUtilization": target}
         metrics.append({"type": "Resource", "resource": {"name": "cpu", "target": goal}})
-    others = _annotated(annotations, _METRICS)
-    if isinstance(others, list):
-        metrics += others
+    metrics += _annotated(annotations, _METRICS, "spec", "metrics") or ()
     if metrics:
         spec["metrics"] = metrics
-    if behavior := _annotated(annotations, _BEHAVIOR):
+    if behavior := _annotated(annotations, _BEHAVIOR, "spec", "behavior"):
         spec["behavior"] = behavior
     status.pop("currentCPUUtilizationPercentage", None)
-    if current := _annotated(annotations, _CURRENT_METRICS):
+    if current := _annotated(annotations, _CURRENT_METRICS, "status", "currentMetrics"):
         status["currentMetrics"] = current
-    if conditions := _annotated(annotations, _CONDITIONS):
+    if conditions := _annotated(annotations, _CONDITIONS, "status", "conditions"):
         status["conditions"] = conditions
-    meta = {k: v for k, v in obj["metadata"].items() if k != "annotations"}
+    meta = {k: v for k, v in own_meta.items() if k != "annotations"}
     if annotations:
         meta["annotations"] = annotations
     out["metadata"], out["spec"] = meta, spec
@@ -120,16 +122,19 @@ def _hpa_to_storage(obj: Object) -> Object:
     return out
 
 
-def _annotated(annotations: dict[str, str], key: str) -> list[Object] | Object | None:
-    """Takes a JSON annotation out; an annotation that is no JSON is dropped, as upstream does."""
+def _annotated(annotations: dict[str, str], key: str, part: str, field: str) -> Any:
+    """Takes the JSON of a field of v2 out of an annotation. One that the field cannot hold is dropped, as upstream
+    does."""
     text = annotations.pop(key, None)
     if text is None:
         return None
+    stored = resources.HORIZONTALPODAUTOSCALERS
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        obj = {"apiVersion": stored.api_version, "kind": stored.kind, part: {field: orjson.loads(text)}}
+        found, _ = decode(obj, stored, "Ignore")
+    except (orjson.JSONDecodeError, BadRequest):
         return None
-    return value if isinstance(value, (dict, list)) else None
+    return (found.get(part) or {}).get(field)
 
 
 _Convert = Callable[[Object], Object]

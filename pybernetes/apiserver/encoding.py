@@ -12,8 +12,14 @@ from typing import Any
 
 import orjson
 
+from pybernetes.api.errors import BadRequest
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
+
+DEPTH_MAX = 200
+"""How deep a stored object may be nested. Tables and lists wrap it, and managed fields mirror it."""
+_ENCODED_DEPTH_MAX = 254
+"""orjson's own bound."""
 
 _METADATA = b'"metadata":{'
 _VERSION = b'"resourceVersion":"'
@@ -38,6 +44,31 @@ def encode_stored(api_version: str, kind: str, obj: Object) -> bytes:
         if key not in ordered:
             ordered[key] = value
     return orjson.dumps(ordered)
+
+
+def too_deep(obj: Object, stored: bytes) -> bool:
+    """Whether an object is nested deeper than `DEPTH_MAX`, so that what wraps it could no longer be encoded."""
+    if stored.count(b"{") + stored.count(b"[") <= DEPTH_MAX:
+        return False
+    wrapped: Any = obj
+    for _ in range(_ENCODED_DEPTH_MAX - DEPTH_MAX):
+        wrapped = [wrapped]
+    try:
+        orjson.dumps(wrapped)
+    except TypeError:
+        return True
+    return False
+
+
+def exceeds_depth(failure: Exception) -> bool:
+    """Whether what failed is that a request's value is nested deeper than Python or orjson can go."""
+    return isinstance(failure, RecursionError) or (
+        isinstance(failure, TypeError) and str(failure) == "Recursion limit reached"
+    )
+
+
+def depth_exceeded() -> BadRequest:
+    return BadRequest("exceeded max depth")
 
 
 def with_version(stored: bytes, revision: int) -> bytes:

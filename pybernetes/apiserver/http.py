@@ -26,8 +26,8 @@ from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema import text
 from pybernetes.api.user import ANONYMOUS, UNAUTHENTICATED, User
+from pybernetes.apiserver import encoding, patching, paths
 from pybernetes.apiserver import options as parse
-from pybernetes.apiserver import patching, paths
 from pybernetes.apiserver.deadlines import Deadlines, parse_timeout, too_late
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.flowcontrol.control import Flow, FlowControl, Overloaded
@@ -184,16 +184,11 @@ class HTTPHandler:
             self._metrics.terminated(state.labels(), response.status)
             if not request.content.is_eof():
                 response.force_close()
-        except Exception as failure:
-            if state.audit is not None:
-                state.audit.panicked(f"{type(failure).__name__}: {failure}")
-            log.exception("request failed", id=state.audit_id, method=request.method, path=request.raw_path)
-            response = error_reply(
-                errors.InternalError(
-                    f"Internal error occurred: see the API server's log for request {state.audit_id}",
-                    details={"causes": [{"message": f"request {state.audit_id}"}]},
-                )
-            )
+        except Exception as failure:  # noqa: BLE001 - logged, or what was sent was to blame
+            if encoding.exceeds_depth(failure):
+                response = error_reply(encoding.depth_exceeded(), state.media_for_errors())
+            else:
+                response = self._panicked(failure, request, state)
         finally:
             self._deadlines.leave(state)
             state.release()
@@ -221,6 +216,18 @@ class HTTPHandler:
             state.labels(), response.status, None if state.long_running else time.perf_counter() - started
         )
         return response
+
+    @staticmethod
+    def _panicked(failure: Exception, request: Request, state: _State) -> Reply:
+        if state.audit is not None:
+            state.audit.panicked(f"{type(failure).__name__}: {failure}")
+        log.exception("request failed", id=state.audit_id, method=request.method, path=request.raw_path)
+        return error_reply(
+            errors.InternalError(
+                f"Internal error occurred: see the API server's log for request {state.audit_id}",
+                details={"causes": [{"message": f"request {state.audit_id}"}]},
+            )
+        )
 
     async def _serve_decided(self, request: Request, state: _State) -> web.StreamResponse:
         """`_serve`, anew each time that others had to be asked first who may do what: nothing is written by then."""

@@ -350,7 +350,13 @@ class Operations:
 
 def _check_applied_name(info: RequestInfo, configuration: Object) -> None:
     """An applied configuration may leave its name out."""
-    _check_name(info, {"metadata": {"name": info.name, **(configuration.get("metadata") or {})}})
+    meta = configuration.get("metadata")
+    if meta is not None and not isinstance(meta, dict):
+        shown = f"{info.namespace}/{info.name}; {configuration.get('apiVersion')}, Kind={configuration.get('kind')}"
+        raise errors.BadRequest(
+            f"failed to create typed patch object ({shown}): .metadata: expected map, got &{{{meta}}}"
+        )
+    _check_name(info, {"metadata": {"name": info.name, **(meta or {})}})
 
 
 def _selected_name(field_selector: str) -> str:

@@ -114,6 +114,8 @@ class ObjectStorage:
         """
         share_fields(obj)
         stored = encoding.encode_stored(resource.api_version, resource.kind, obj)
+        if encoding.too_deep(obj, stored):
+            raise encoding.depth_exceeded()
         if dry_run:
             short = f"{namespace}/{name}" if resource.namespaced else name
             return self._dry(resource, short, obj, stored, expected)

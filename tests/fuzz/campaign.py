@@ -138,7 +138,9 @@ class Campaign:
     def _fail(self, request: Request, what: str) -> None:
         """Of failures that end in the same place one is kept."""
         fault = self._target.last_fault()
-        key = (what[:4], fault[-250:].split('"exception"')[-1][-200:])
+        # The exception's last line without what it tells of values, and where it was raised.
+        where = [line for line in fault.splitlines() if line.lstrip().startswith("File ")][-1:]
+        key = (what[:3], "".join(where) or what[:100])
         if key not in self._seen:
             self._seen.add(key)
             self.report.failures.append(Failure(request, what, fault))

@@ -22,6 +22,10 @@ ANSWER_SECONDS_MAX = 10.0
 """An answer that takes longer counts as a hang. Watches are asked to end after one second."""
 
 
+_LOG_BYTES = 1 << 18
+_FAULT_LENGTH = 1800
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request as it goes over the wire; `source` says who made it up."""
@@ -122,8 +126,18 @@ class Target:
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def last_fault(self) -> str:
-        """The end of what the process logged last."""
-        return self.log.read_text(errors="replace")[-3000:]
+        """The end of the exception that the process logged last, as text."""
+        with self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - _LOG_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+        found = [line for line in lines if '"exception"' in line]
+        if not found:
+            return "\n".join(lines[-5:])
+        try:
+            logged = str(orjson.loads(found[-1])["exception"])
+        except orjson.JSONDecodeError:  # only its end was read
+            logged = found[-1].encode().decode("unicode_escape", "replace")
+        return logged[-_FAULT_LENGTH:]
 
 
 @contextmanager

@@ -328,6 +328,8 @@ def parse_yaml(body: bytes, *, find_duplicates: bool = False) -> Body:
     reader = _YamlReader(text, find_duplicates=find_duplicates)
     try:
         value = reader.document()
+    except RecursionError:  # the interpreter's bound, where the caller is deep already
+        raise TextError("yaml: exceeded max depth") from None
     except yaml.MarkedYAMLError as e:
         if "nesting depth" in str(e.problem):  # newer libyaml has a bound of its own, lower than ours
             raise TextError("yaml: exceeded max depth") from None
