@@ -20,7 +20,7 @@ SECONDS_EACH ?= 60
 ROUNDS ?= 5
 SEED ?= 1
 
-.PHONY: help up down test day1 endpoints bench robustness lint
+.PHONY: help up down test day1 endpoints fuzz bench robustness lint
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ robustness: .make/packages .make/test-packages .make/venv-dev  ## Clients under 
 	  --faults kill,pause --compaction 1
 	@$(BIN)/python -m tests.robustness run --seconds $(SECONDS_EACH) --rounds $(ROUNDS) --seed $(SEED) \
 	  --store etcd --faults kill,pause,member-kill,member-pause,quorum
+
+fuzz: .make/packages .make/venv-dev  ## Send made-up requests to an API server; REQUESTS=100000, SEED=1
+	@$(BIN)/python -m tests.fuzz --requests $(or $(REQUESTS),100000) $(if $(SEED),--seed $(SEED))
 
 lint: .make/venv-dev  ## Check style, types and layers
 	@$(BIN)/ruff check .

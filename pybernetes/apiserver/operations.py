@@ -21,6 +21,7 @@ from pybernetes.api.patch import scaling
 from pybernetes.api.patch.managed import RESET
 from pybernetes.api.patch.scope import scope_of
 from pybernetes.api.resources import COMPONENTSTATUSES, Resource, by_kind
+from pybernetes.api.schema.text import GO_KINDS
 from pybernetes.apiserver import conversion, patching, subresources
 from pybernetes.apiserver.authorization import access_denied
 from pybernetes.apiserver.components import Components
@@ -376,6 +377,13 @@ def check_kind(body: Object, what: What) -> Object:
     own_version, own_kind = body.get("apiVersion") or "", body.get("kind") or ""
     if own_version == api_version and own_kind == kind:
         return body
+    for name, own in (("apiVersion", own_version), ("kind", own_kind)):
+        # Bodies were looked at when they were parsed; what a patch made of an object was not.
+        if not isinstance(own, str):
+            raise errors.BadRequest(
+                "couldn't get version/kind; json parse error: "
+                f"json: cannot unmarshal {GO_KINDS[type(own)]} into Go struct field .{name} of type string"
+            )
     if own_version and own_version != api_version:
         raise errors.BadRequest(
             f"the API version in the data ({own_version}) does not match the expected API version ({api_version})"

@@ -355,7 +355,7 @@ def summarize(body: bytes) -> str:
 
 
 _META_STRUCT = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
-_GO_KINDS = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
+GO_KINDS = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
 
 
 def parse_body(body: bytes, media_type: MediaType, kind: str, *, find_duplicates: bool = False) -> Body:
@@ -369,11 +369,11 @@ def parse_body(body: bytes, media_type: MediaType, kind: str, *, find_duplicates
         if value is None:
             return Body({}, parsed.faults)
         if not isinstance(value, dict):
-            raise TextError(f"json: cannot unmarshal {_GO_KINDS[type(value)]} into Go value of type {_META_STRUCT}")
+            raise TextError(f"json: cannot unmarshal {GO_KINDS[type(value)]} into Go value of type {_META_STRUCT}")
         for name in ("apiVersion", "kind"):
             if not isinstance(value.get(name, ""), (str, type(None))):
                 raise TextError(
-                    f"json: cannot unmarshal {_GO_KINDS[type(value[name])]} into Go struct field .{name} of type string"
+                    f"json: cannot unmarshal {GO_KINDS[type(value[name])]} into Go struct field .{name} of type string"
                 )
         return parsed
     except TextError as e:
