@@ -1,7 +1,7 @@
 """PodSecurity: the Pod Security Standards, enforced and warned of as a namespace's labels say.
 
-Enforcement refuses pods; warnings come for pods and for what makes pods. Without labels everything is allowed
-(privileged), as upstream's default. The audit labels are accepted; there is no audit log to write to.
+Enforcement refuses pods; warnings and notes in the audit log come for pods and for what makes pods. Without labels
+everything is allowed (privileged), as upstream's default.
 
 Source: https://kubernetes.io/docs/concepts/security/pod-security-admission/.
 """
@@ -29,6 +29,7 @@ from pybernetes.apiserver.interfaces import AdmissionRequest, ObjectReader
 _PREFIX = "pod-security.kubernetes.io/"
 _VERSION = re.compile(r"v1\.(0|[1-9][0-9]*)")
 _MAX_PODS_CHECKED = 3000
+_MODES = ("enforce", "audit", "warn")
 
 # Where the pod template is in what makes pods.
 _TEMPLATES: dict[tuple[str, str], tuple[str, ...]] = {
@@ -72,8 +73,8 @@ def policy_of(labels: Mapping[str, str], mode: str) -> tuple[Policy, list[field.
         if text in LEVELS:
             level = text
         else:
-            # What cannot be read is taken at its strictest, as upstream.
-            level = "restricted"
+            # What cannot be read is enforced at its strictest, and neither audited nor warned of.
+            level = "restricted" if mode == "enforce" else "privileged"
             faults.append(field.invalid(at.key(_PREFIX + mode), text, f"must be one of {', '.join(LEVELS)}"))
     version = labels.get(f"{_PREFIX}{mode}-version", "latest")
     if version != "latest" and not _VERSION.fullmatch(version):
@@ -118,6 +119,8 @@ class PodSecurity(Plugin):
         if request.operation == "UPDATE" and not _is_significant(request.old or {}, pod):
             return
         enforce, _ = policy_of(labels, "enforce")
+        request.annotate(_PREFIX + "enforce-policy", str(enforce))
+        self._audit(request, labels, pod)
         found = enforce.judge(pod)
         if found:
             raise refuse(request, f'violates PodSecurity "{enforce}": {describe(found)}')
@@ -125,18 +128,30 @@ class PodSecurity(Plugin):
 
     def _template(self, request: AdmissionRequest, path: tuple[str, ...]) -> None:
         labels = self._labels(request.namespace)
-        if _PREFIX + "warn" not in labels and _PREFIX + "enforce" not in labels:
+        if _PREFIX + "warn" not in labels and _PREFIX + "audit" not in labels:
             return
         template: Object | None = request.object
         for key in path:
             template = (template or {}).get(key)
         if template:
+            self._audit(request, labels, template)
             self._warn(request, labels, template)
 
-    def _warn(self, request: AdmissionRequest, labels: Mapping[str, str], pod: Object) -> None:
-        warn, _ = policy_of(labels, "warn")
-        if _PREFIX + "warn" not in labels:
+    @staticmethod
+    def _audit(request: AdmissionRequest, labels: Mapping[str, str], pod: Object) -> None:
+        if request.info is None or request.info.annotations is None:
             return
+        faults = [fault for mode in _MODES for fault in policy_of(labels, mode)[1]]
+        if faults:
+            request.annotate(_PREFIX + "error", f"Failed to parse policy: {', '.join(map(str, faults))}")
+        audit, _ = policy_of(labels, "audit")
+        found = audit.judge(pod)
+        if found:
+            request.annotate(_PREFIX + "audit-violations", f'would violate PodSecurity "{audit}": {describe(found)}')
+
+    @staticmethod
+    def _warn(request: AdmissionRequest, labels: Mapping[str, str], pod: Object) -> None:
+        warn, _ = policy_of(labels, "warn")
         found = warn.judge(pod)
         if found:
             request.warnings.append(f'would violate PodSecurity "{warn}": {describe(found)}')
@@ -145,40 +160,54 @@ class PodSecurity(Plugin):
         if request.subresource:
             return
         labels, old_labels = labels_of(namespace), labels_of(request.old or {})
-        faults = [fault for mode in ("enforce", "audit", "warn") for fault in policy_of(labels, mode)[1]]
-        if request.operation == "UPDATE":
-            # What was wrong before may stay, so that a namespace can still be changed otherwise.
-            before = [fault for mode in ("enforce", "audit", "warn") for fault in policy_of(old_labels, mode)[1]]
-            faults = [fault for fault in faults if fault not in before]
-        if faults:
+        faults = [fault for mode in _MODES for fault in policy_of(labels, mode)[1]]
+        # What was wrong before may stay, so that a namespace can still be changed otherwise.
+        before = [fault for mode in _MODES for fault in policy_of(old_labels, mode)[1]]
+        if faults and (request.operation == "CREATE" or faults != before):
             raise errors.invalid("", "Namespace", name_of(namespace), faults)
         if request.operation == "UPDATE":
             enforce, old_enforce = policy_of(labels, "enforce")[0], policy_of(old_labels, "enforce")[0]
-            if enforce != old_enforce and enforce.level != "privileged":
+            relaxed = enforce.version == old_enforce.version and LEVELS.index(enforce.level) <= LEVELS.index(
+                old_enforce.level
+            )
+            if enforce.level != "privileged" and not relaxed:
                 self._warn_of_existing(request, enforce)
 
     def _warn_of_existing(self, request: AdmissionRequest, enforce: Policy) -> None:
         """Tells which pods of the namespace would not be let in any more, grouped by why."""
         by_reason: dict[str, list[str]] = {}
-        for pod in list(self._reader.list(PODS, request.name))[:_MAX_PODS_CHECKED]:
+        pods = self._reader.list(PODS, request.name)
+        for pod in pods[:_MAX_PODS_CHECKED]:
             reasons = ", ".join(v.reason for v in enforce.judge(pod))
             if reasons:
                 by_reason.setdefault(reasons, []).append(name_of(pod))
+        if len(pods) > _MAX_PODS_CHECKED:
+            request.warnings.append(
+                "new PodSecurity enforce level only checked against the first "
+                f"{_MAX_PODS_CHECKED} of {len(pods)} existing pods"
+            )
         if not by_reason:
             return
         request.warnings.append(
             f'existing pods in namespace "{request.name}" violate the new PodSecurity enforce level "{enforce}"'
         )
-        for reasons, names in sorted(by_reason.items(), key=lambda item: min(item[1])):
-            first, others = min(names), len(names) - 1
-            subject = first if not others else f"{first} (and {others} other pod{'s' if others > 1 else ''})"
-            request.warnings.append(f"{subject}: {reasons}")
+        request.warnings.extend(sorted(_subject(names) + reasons for reasons, names in by_reason.items()))
+
+
+def _subject(names: list[str]) -> str:
+    """``web (and 2 other pods): ``."""
+    others = len(names) - 1
+    return min(names) + (f" (and {others} other pod{'s' if others > 1 else ''}): " if others else ": ")
 
 
 def _is_significant(old: Object, new: Object) -> bool:
-    """Whether an update of a pod can change the verdict: containers, or what their profiles depend on."""
+    """Whether an update of a pod can change the verdict: of what may change, images and added containers."""
     old_spec, new_spec = old.get("spec") or {}, new.get("spec") or {}
     for kind in ("containers", "initContainers", "ephemeralContainers"):
-        if (old_spec.get(kind) or []) != (new_spec.get(kind) or []):
+        if _images(old_spec.get(kind)) != _images(new_spec.get(kind)):
             return True
     return False
+
+
+def _images(containers: list[Object] | None) -> list[tuple[object, object]]:
+    return [(c.get("name"), c.get("image")) for c in containers or ()]

@@ -39,7 +39,7 @@ def violations(pod: Object, level: Level, minor: int = LATEST) -> list[Violation
     for check in _CHECKS:
         if minor < check.since_minor or (level == "baseline" and check.level == "restricted"):
             continue
-        if level == "restricted" and check.stricter:
+        if level == "restricted" and check.replaced_since_minor is not None and minor >= check.replaced_since_minor:
             # A restricted check says the same more strictly.
             continue
         violation = check.run(pod)
@@ -400,22 +400,22 @@ def _restricted_seccomp(pod: Object) -> Violation | None:
 class _Check:
     level: Level
     run: Callable[[Object], Violation | None]
-    stricter: bool = False
-    """Whether a restricted check takes this one's place at the restricted level."""
+    replaced_since_minor: int | None = None
+    """From which version on a restricted check takes this one's place at the restricted level."""
     since_minor: int = 0
 
 
 _CHECKS: tuple[_Check, ...] = (
     _Check("baseline", _app_armor),
-    _Check("baseline", _default_capabilities, stricter=True),
+    _Check("baseline", _default_capabilities, replaced_since_minor=22),
     _Check("baseline", _host_namespaces),
-    _Check("baseline", _host_path_volumes, stricter=True),
+    _Check("baseline", _host_path_volumes, replaced_since_minor=0),
     _Check("baseline", _host_ports),
     _Check("baseline", _probe_hosts, since_minor=34),
     _Check("baseline", _privileged),
-    _Check("baseline", _proc_mount_baseline, stricter=True),
+    _Check("baseline", _proc_mount_baseline, replaced_since_minor=0),
     _Check("baseline", _selinux),
-    _Check("baseline", _explicit_seccomp, stricter=True),
+    _Check("baseline", _explicit_seccomp, replaced_since_minor=19),
     _Check("baseline", _sysctls),
     _Check("baseline", _host_process),
     _Check("restricted", _privilege_escalation, since_minor=8),

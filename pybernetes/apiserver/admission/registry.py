@@ -1,8 +1,8 @@
 """The admission plugins in the order they run: upstream's recommended order (``AllOrderedPlugins``), as data.
 
-Of its default set is left out what has no meaning here: ClusterTrustBundleAttest (an alpha kind), and the plugins that
-concern custom resources. Upstream's optional plugins are not there either, but for NodeRestriction, which every
-installer turns on.
+Of its default set is left out what has no meaning here, since its kinds are not served: ClusterTrustBundleAttest, and
+what belongs to feature gates that are off (pod groups, workloads of Jobs, declared features of nodes). Upstream's
+optional plugins are not there either, but for NodeRestriction, which every installer turns on.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pybernetes.apiserver.admission.limit_ranger import LimitRanger
 from pybernetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from pybernetes.apiserver.admission.node_restriction import NodeRestriction
 from pybernetes.apiserver.admission.plugin import Plugin
+from pybernetes.apiserver.admission.pod_resize_validator import PodResizeValidator
 from pybernetes.apiserver.admission.pod_security import PodSecurity
 from pybernetes.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from pybernetes.apiserver.admission.policies.mutating import MutatingAdmissionPolicy
@@ -78,6 +79,7 @@ PLUGINS: tuple[tuple[str, Callable[[Context], Plugin]], ...] = (
     ("CertificateSubjectRestriction", lambda c: CertificateSubjectRestriction()),
     ("DefaultIngressClass", lambda c: DefaultIngressClass(c.reader)),
     ("PodTopologyLabels", lambda c: PodTopologyLabels(c.reader)),
+    ("PodResizeValidator", lambda c: PodResizeValidator(c.reader)),
     ("MutatingAdmissionPolicy", lambda c: MutatingAdmissionPolicy(c.reader, c.authorizer)),
     ("MutatingAdmissionWebhook", lambda c: MutatingAdmissionWebhook(c.reader, c.webhooks, c.authorizer)),
     ("ValidatingAdmissionPolicy", lambda c: ValidatingAdmissionPolicy(c.reader, c.authorizer)),

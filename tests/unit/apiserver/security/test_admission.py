@@ -35,6 +35,8 @@ from pybernetes.apiserver.admission.certificates import (
 from pybernetes.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from pybernetes.apiserver.admission.ingress_class import DefaultIngressClass
 from pybernetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from pybernetes.apiserver.admission.pod_resize_validator import PodResizeValidator
+from pybernetes.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from pybernetes.apiserver.admission.priority import Priority
 from pybernetes.apiserver.admission.runtime_class import RuntimeClass
 from pybernetes.apiserver.admission.service_account import MOUNT_PATH, ServiceAccount
@@ -409,3 +411,41 @@ async def test_nobody_asks_for_masters() -> None:
     await admit(plugin, request("CREATE", CERTIFICATESIGNINGREQUESTS, wish("system:masters", "example.com/a")))
     with pytest.raises(errors.Forbidden, match="signer with system:masters group is not allowed"):
         await admit(plugin, request("CREATE", CERTIFICATESIGNINGREQUESTS, wish("system:masters", client)))
+
+
+# PodTopologyLabels, PodResizeValidator
+
+
+async def test_a_bound_pod_is_labelled_as_its_node(reader: MemoryReader) -> None:
+    zone, region = {"topology.kubernetes.io/zone": "z"}, {"topology.kubernetes.io/region": "r"}
+    reader.make(NODES, "n1", metadata={"labels": {**zone, **region, "x": "y"}})
+    plugin = PodTopologyLabels(reader)
+    binding = {"metadata": {"name": "web"}, "target": {"kind": "Node", "name": "n1"}}
+    made = await admit(plugin, request("CREATE", PODS, binding, subresource="binding"))
+    assert made["metadata"]["labels"] == {**zone, **region}
+    made = await admit(plugin, request("CREATE", PODS, pod(nodeName="n1")))
+    assert made["metadata"]["labels"] == {**zone, **region}
+    made = await admit(plugin, request("CREATE", PODS, pod(nodeName="n2")))
+    assert "labels" not in made["metadata"]
+
+
+async def test_a_pod_is_not_resized_beyond_its_node(reader: MemoryReader) -> None:
+    def sized(cpu: str, generation: int = 2) -> Object:
+        made = pod(nodeName="n1", containers=[{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}])
+        made["metadata"]["generation"] = generation
+        return made
+
+    def resize(cpu: str) -> Any:
+        return admit(plugin, request("UPDATE", PODS, sized(cpu), old=sized("1", 1), subresource="resize"))
+
+    plugin = PodResizeValidator(reader)
+    with pytest.raises(errors.Forbidden, match=r'^pods "web" is forbidden: node "n1" not found$'):
+        await resize("1")
+    allocatable = {"cpu": "2", "memory": "1Gi"}
+    reader.make(NODES, "n1", metadata={"labels": {"kubernetes.io/os": "linux"}}, status={"allocatable": allocatable})
+    await resize("2")
+    with pytest.raises(errors.Forbidden, match="allocatable resources: cpu, requested: 2500, allocatable: 2000$"):
+        await resize("2500m")
+    reader.make(NODES, "n1", status={"allocatable": allocatable})
+    with pytest.raises(errors.Forbidden, match="only supported on linux nodes, node"):
+        await resize("2")

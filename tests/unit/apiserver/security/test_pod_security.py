@@ -11,6 +11,7 @@ from pybernetes.api.meta import Object
 from pybernetes.api.resources import DEPLOYMENTS, NAMESPACES, PODS
 from pybernetes.apiserver.admission.pod_security import PodSecurity
 from pybernetes.apiserver.admission.pod_security_checks import Level, describe, violations
+from pybernetes.apiserver.interfaces import RequestInfo
 from tests.unit.apiserver.security.admitting import admit, pod, request
 from tests.unit.apiserver.security.memory_reader import MemoryReader
 
@@ -150,6 +151,29 @@ async def test_enforcement(reader: MemoryReader) -> None:
     assert refused.value.message == (
         'pods "web" is forbidden: violates PodSecurity "baseline:v1.30": host namespaces (hostNetwork=true)'
     )
+
+
+async def test_the_audit_log_is_told(reader: MemoryReader) -> None:
+    plugin = label(reader, enforce="privileged", audit="baseline", **{"audit-version": "v1.30"})
+    for resource, wanted in (
+        (PODS, pod(hostPID=True)),
+        (DEPLOYMENTS, {"metadata": {"name": "d"}, "spec": {"template": pod(hostPID=True)}}),
+    ):
+        asked = request("CREATE", resource, wanted)
+        asked.info = RequestInfo("create", "", asked.user, annotations={})
+        await admit(plugin, asked)
+        annotations = dict(asked.info.annotations or {})
+        assert annotations.pop("pod-security.kubernetes.io/audit-violations") == (
+            'would violate PodSecurity "baseline:v1.30": host namespaces (hostPID=true)'
+        )
+        enforced = {"pod-security.kubernetes.io/enforce-policy": "privileged:latest"}
+        assert annotations == (enforced if resource is PODS else {}) and not asked.warnings
+
+
+def test_an_older_restricted_keeps_what_baseline_says() -> None:
+    wanted = pod(containers=[container(capabilities={"add": ["SYS_ADMIN"]}, allowPrivilegeEscalation=True)])
+    assert told(wanted, "restricted", 7).startswith("non-default capabilities")
+    assert told(wanted, "restricted").startswith("allowPrivilegeEscalation != false")
 
 
 async def test_warnings(reader: MemoryReader) -> None:
