@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pybernetes.controllers.admissionpolicystatus.loop import ValidatingAdmissionPolicyStatusController
 from pybernetes.controllers.bootstraptoken.loop import BootstrapSignerController, TokenCleanerController
 from pybernetes.controllers.certificates.loop import (
     CSRApprovingController,
@@ -113,6 +114,12 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
         "ttl-after-finished-controller",
         "ttl-after-finished-controller",
         TTLAfterFinishedController,
+    ),
+    ControllerSpec(
+        "validatingadmissionpolicy-status-controller",
+        "validatingadmissionpolicy-status-controller",
+        "validatingadmissionpolicy-status-controller",
+        ValidatingAdmissionPolicyStatusController,
     ),
     ControllerSpec(
         "resourcequota-controller", "resourcequota-controller", "resourcequota-controller", ResourceQuotaController

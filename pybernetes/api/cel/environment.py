@@ -26,7 +26,8 @@ MATCH_CONDITION = Scope(authorizer=True)
 
 
 class Environment:
-    def __init__(self, scope: Scope, types: Types) -> None:
+    def __init__(self, scope: Scope, types: Types, *, object_type: str = "", params_type: str = "") -> None:
+        """Objects and parameters are dynamic where no type of them is given."""
         # Loading the runtime maps 14 MB of machine code: not before there is something to compile.
         from cel_expr_python import cel
 
@@ -35,13 +36,13 @@ class Environment:
         for library in (quantities, addresses, texts, lists, authorization):
             library.declare(declarer, types)
         variables: dict[str, Any] = {
-            "object": cel.Type.DYN,
-            "oldObject": cel.Type.DYN,
+            "object": cel.Type(object_type) if object_type else cel.Type.DYN,
+            "oldObject": cel.Type(object_type) if object_type else cel.Type.DYN,
             "request": cel.Type("kubernetes.AdmissionRequest"),
             "namespaceObject": cel.Type.DYN,
         }
         if scope.params:
-            variables["params"] = cel.Type.DYN
+            variables["params"] = cel.Type(params_type) if params_type else cel.Type.DYN
         if scope.authorizer:
             variables["authorizer"] = cel.Type("kubernetes.authorization.Authorizer")
             variables["authorizer.requestResource"] = cel.Type("kubernetes.authorization.ResourceCheck")

@@ -25,7 +25,7 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 _STRING, _BOOL, _INT = _FIELD.TYPE_STRING, _FIELD.TYPE_BOOL, _FIELD.TYPE_INT64
 _VALUE = ".google.protobuf.Value"
 _ANY = ".google.protobuf.Any"
-_IMPORTS = ("google/protobuf/struct.proto", "google/protobuf/any.proto")
+_IMPORTS = ("google/protobuf/struct.proto", "google/protobuf/any.proto", "google/protobuf/timestamp.proto")
 
 _KUBERNETES: dict[str, dict[str, Any]] = {
     "Quantity": {"nano": _STRING},
@@ -80,12 +80,14 @@ def _add(file: descriptor_pb2.FileDescriptorProto, name: str, fields: dict[str, 
             field.label, kind = _FIELD.LABEL_REPEATED, kind[0]
         if isinstance(kind, dict):
             # A map from strings.
-            entry = message.nested_type.add(name=f"{field_name.capitalize()}Entry")
+            entry = message.nested_type.add(name=f"{field_name[0].upper()}{field_name[1:]}Entry")
             entry.options.map_entry = True
             entry.field.add(name="key", number=1, type=_STRING, label=_FIELD.LABEL_OPTIONAL)
-            entry.field.add(
-                name="value", number=2, type=_FIELD.TYPE_MESSAGE, label=_FIELD.LABEL_OPTIONAL, type_name=kind[""]
-            )
+            value = entry.field.add(name="value", number=2, label=_FIELD.LABEL_OPTIONAL)
+            if isinstance(kind[""], str):
+                value.type, value.type_name = _FIELD.TYPE_MESSAGE, kind[""]
+            else:
+                value.type = kind[""]
             field.label, kind = _FIELD.LABEL_REPEATED, f".{file.package}.{name}.{entry.name}"
         if isinstance(kind, str):
             field.type, field.type_name = _FIELD.TYPE_MESSAGE, kind
@@ -101,9 +103,12 @@ def _file(name: str, package: str, messages: dict[str, dict[str, Any]]) -> bytes
 
 
 class Types:
-    """A descriptor pool with all types; with `objects`, also those of a mutation, each with all `fields`."""
+    """A descriptor pool with all types; with `objects`, also those of a mutation, each with all `fields`; with
+    `schema`, also those messages, in the package ``schema``."""
 
-    def __init__(self, objects: Iterable[str] = (), fields: Iterable[str] = ()) -> None:
+    def __init__(
+        self, objects: Iterable[str] = (), fields: Iterable[str] = (), schema: dict[str, dict[str, Any]] | None = None
+    ) -> None:
         self.pool = descriptor_pool.DescriptorPool()
         for module in (any_pb2, struct_pb2, wrappers_pb2, timestamp_pb2, duration_pb2):
             self.pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
@@ -117,6 +122,8 @@ class Types:
             **dict.fromkeys(sorted({"Object_", *objects}), free),
         }
         self.pool.AddSerializedFile(_file("mutation.proto", "", mutation))
+        if schema:
+            self.pool.AddSerializedFile(_file("schema.proto", "schema", schema))
         self._classes: dict[str, Any] = {}
 
     def new(self, name: str, /, **fields: Any) -> Any:
@@ -125,6 +132,16 @@ class Types:
         if found is None:
             found = self._classes[name] = message_factory.GetMessageClass(self.pool.FindMessageTypeByName(name))
         return found(**fields)
+
+
+@lru_cache(maxsize=1)
+def scalar_types() -> dict[str, Any]:
+    """The schema's scalars as fields of messages."""
+    time = ".google.protobuf.Timestamp"
+    return {
+        "string": _STRING, "int32": _INT, "int64": _INT, "number": _FIELD.TYPE_DOUBLE, "boolean": _BOOL,
+        "bytes": _FIELD.TYPE_BYTES, "time": time, "microtime": time, "any": _VALUE,
+    }  # fmt: skip
 
 
 @lru_cache(maxsize=1)

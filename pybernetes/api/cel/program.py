@@ -148,13 +148,13 @@ class Expression:
     variables: Mapping[str, str] = field(default_factory=lambda: _NO_VARIABLES)
     """Texts by name, in order: each sees those before it."""
 
-    def compile(self) -> Program:
-        """Raises `CompilationError`."""
+    def compile(self, env: Environment | None = None) -> Program:
+        """In its scope's environment or in `env`. Raises `CompilationError`."""
         text = source.with_list_functions(source.with_variables(self.text, self.variables))
         if self.result in (OBJECT, JSON_PATCHES):
             text, objects, fields = source.flat_objects(text)
             env = mutation_environment(self.scope, objects, fields)
-        else:
+        elif env is None:
             env = environment(self.scope)
         try:
             compiled = env.env.compile(text)

@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from pybernetes.api import resources as r
-from pybernetes.api.meta import get_condition
+from pybernetes.api.meta import Object, get_condition
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.controllers.certificates.plan import CLIENT_SIGNER
 from pybernetes.controllers.manager import ControllerConfig
@@ -107,3 +107,27 @@ class TestCertificates:
             lambda: get_condition(world.get(r.CERTIFICATESIGNINGREQUESTS, "jane") or {}, "Failed")
         )
         assert fault["reason"] == "SignerValidationFailure"
+
+
+async def test_a_validating_policy_is_type_checked(world: World) -> None:
+    def spec(*expressions: str) -> Object:
+        rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
+        return {
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": text} for text in expressions],
+        }
+
+    def status() -> Object:
+        return world.status(r.VALIDATINGADMISSIONPOLICIES, "p")
+
+    await world.create(r.VALIDATINGADMISSIONPOLICIES, "p", spec=spec("object.spec.replicas > 1"))
+    await world.until(lambda: status() == {"observedGeneration": 1, "typeChecking": {}})
+    wrong = spec("object.spec.replicas > 1", "object.replicas > 1", "object.spec.replicas > 'a'")
+    await world.patch(r.VALIDATINGADMISSIONPOLICIES, "p", {"spec": wrong})
+    await world.until(lambda: status().get("observedGeneration") == 2)
+    one, two = status()["typeChecking"]["expressionWarnings"]
+    assert one["fieldRef"] == "spec.validations[1].expression" and one["warning"].startswith(
+        "apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'"
+    )
+    assert two["fieldRef"] == "spec.validations[2].expression"
+    assert "found no matching overload for '_>_' applied to '(int, string)'" in two["warning"]

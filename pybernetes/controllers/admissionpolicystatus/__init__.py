@@ -1,0 +1,1 @@
+"""ValidatingAdmissionPolicy: what its type check found, in its status."""
