@@ -41,6 +41,10 @@ class Deadlines(Generic[T]):
     def running(self) -> list[T]:
         return list(self._running)
 
+    def started(self) -> list[tuple[T, float]]:
+        """Each request with the loop's time at which it began."""
+        return [(request, deadline - self.seconds) for request, (deadline, _) in self._running.items()]
+
     def enter(self, request: T, task: asyncio.Task[object], started: float) -> None:
         """`started` is the loop's time. The request ends with `leave`."""
         self._running[request] = (started + self.seconds, task)

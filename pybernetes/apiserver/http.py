@@ -31,6 +31,7 @@ from pybernetes.apiserver import options as parse
 from pybernetes.apiserver.deadlines import Deadlines, parse_timeout, too_late
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.flowcontrol.control import Flow, FlowControl, Overloaded
+from pybernetes.apiserver.flowcontrol.dump import Asked
 from pybernetes.apiserver.flowcontrol.seats import Waiter
 from pybernetes.apiserver.interfaces import Authenticator, ConnectHandler, HandlerKey, RequestInfo, Undecided
 from pybernetes.apiserver.metrics import Metrics, RequestLabels
@@ -135,6 +136,15 @@ class HTTPHandler:
     def _inflight_by_kind(self) -> dict[str, int]:
         kinds = [s.info is not None and s.info.verb not in _READING for s in self._deadlines.running()]
         return {"mutating": sum(kinds), "readOnly": len(kinds) - sum(kinds)}
+
+    def under_way(self) -> list[Asked]:
+        """The requests that flow control knows of."""
+        shift = self._clock.now() - asyncio.get_running_loop().time()
+        return [
+            Asked(state.info, state.flow, state.seats, started + shift, state.waiter)
+            for state, started in self._deadlines.started()
+            if state.info is not None and state.flow is not None
+        ]
 
     def refuse(self) -> None:
         """From now on new requests are told that the server is shutting down."""
@@ -393,7 +403,7 @@ class HTTPHandler:
         assert task is not None
         connection.disconnected = partial(_drop, task)
         try:
-            state.waiter = await self._flow.wait(flow, width, state.limit_seconds)
+            await self._flow.wait(flow, width, state.limit_seconds, state.queued)
         finally:
             connection.disconnected = None
         state.seats = width
@@ -515,6 +525,9 @@ class _State:
         self.waiter: Waiter | None = None
         self.audit_id = audit_id
         self.audit: Record | None = None
+
+    def queued(self, waiter: Waiter) -> None:
+        self.waiter = waiter
 
     def release(self) -> None:
         """Gives the request's seats back, where it has some."""

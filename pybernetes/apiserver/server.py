@@ -29,6 +29,7 @@ from pybernetes.apiserver.components import Components
 from pybernetes.apiserver.deletion import Deleter
 from pybernetes.apiserver.documents import Documents
 from pybernetes.apiserver.endpoints import Endpoints, HealthCheck
+from pybernetes.apiserver.flowcontrol import dump
 from pybernetes.apiserver.flowcontrol.control import SEATS, FlowControl
 from pybernetes.apiserver.http import REQUEST_SECONDS_MAX, HTTPHandler
 from pybernetes.apiserver.inprocess import InProcessClient
@@ -216,6 +217,7 @@ class APIServer:
             audit=_http_audit(config.audit),
             may_ask=security.may_ask,
         )
+        dump.install(endpoints, self.flow_control, handler.under_way)
         self._web = HTTPServer(handler.handle)
         loop = asyncio.get_running_loop()
         for sock in config.sockets:

@@ -9,6 +9,7 @@ One event loop owns it. Bounds: the memory of classifications; the rest is bound
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 import time
@@ -122,6 +123,8 @@ class FlowControl:
     ) -> None:
         self.pool = Pool(now)
         self.schemas: list[Schema] = []
+        self.wanted: frozenset[str] = frozenset()
+        """Names of the levels that are configured; others are there until they are idle."""
         self.rejected: dict[tuple[str, str, str], int] = {}
         """Counts by (level, schema, reason)."""
         self.waited: dict[tuple[str, str], tuple[int, float]] = {}
@@ -154,6 +157,7 @@ class FlowControl:
         """All the configuration anew, as upstream does it."""
         wanted = {name_of(p): p for p in policy.priority_levels() if name_of(p) in policy.MANDATORY}
         wanted.update((name_of(p), p) for p in self._reader.list(PRIORITYLEVELCONFIGURATIONS))
+        self.wanted = frozenset(wanted)
         pool = self.pool
         for name in [n for n, level in pool.levels.items() if n not in wanted and level.idle()]:
             del pool.levels[name]
@@ -238,23 +242,29 @@ class FlowControl:
 
     # ---- overload
 
-    async def wait(self, flow: Flow, width: int, seconds: float) -> Waiter:
+    async def wait(self, flow: Flow, width: int, seconds: float, queued: Callable[[Waiter], None]) -> Waiter:
         """Takes seats of a level that `Level.try_take` did not give, within a quarter of the `seconds` that the
-        request has. Raises `Overloaded`. Cancelled, it has taken nothing."""
+        request has; see `Level.wait`. Raises `Overloaded`. Cancelled, it has taken nothing."""
         level, schema = flow.level, flow.schema
         started = self.pool.now()
         schema.waiting += 1
         try:
-            waiter = await level.wait(width, flow.hash(), seconds * WAIT_PART)
+            waiter = await level.wait(width, flow.hash(), seconds * WAIT_PART, queued)
+        except asyncio.CancelledError:
+            self._count(schema, "cancelled")
+            raise
         except Rejected as error:
-            key = (level.name, schema.name, error.reason)
-            self.rejected[key] = self.rejected.get(key, 0) + 1
+            self._count(schema, error.reason)
             raise Overloaded(self._retry_after.setdefault(level.name, RetryAfter()).note(self.pool.now())) from error
         finally:
             schema.waiting -= 1
         count, total = self.waited.get((level.name, schema.name), (0, 0.0))
         self.waited[level.name, schema.name] = (count + 1, total + self.pool.now() - started)
         return waiter
+
+    def _count(self, schema: Schema, reason: str) -> None:
+        key = (schema.level.name, schema.name, reason)
+        self.rejected[key] = self.rejected.get(key, 0) + 1
 
 
 def _level_of(schema: Object) -> str:

@@ -185,9 +185,15 @@ class Level:
 
     # ---- with waiting
 
-    async def wait(self, width: int, flow: int, seconds: float) -> Waiter:
-        """Takes seats, after waiting for them up to `seconds` in a queue of the flow with this hash. Raises
-        `Rejected`. Cancelled, it has taken nothing."""
+    def queues(self) -> list[Queue]:
+        """Those that are in use."""
+        return list(self._queues.values())
+
+    async def wait(
+        self, width: int, flow: int, seconds: float, queued: Callable[[Waiter], None] = lambda waiter: None
+    ) -> Waiter:
+        """Takes seats, after waiting for them up to `seconds` in a queue of the flow with this hash. `queued` is
+        called when it begins to wait. Raises `Rejected`. Cancelled, it has taken nothing."""
         if self.queuing is None:
             raise Rejected("concurrency-limit")
         queue = self._queue_for(flow, self.queuing)
@@ -198,6 +204,7 @@ class Level:
         if not queue.waiters:
             queue.served = max(queue.served, self.served)
         queue.waiters.append(waiter)
+        queued(waiter)
         self.waiting += 1
         if self not in self._pool.waiting:
             self._pool.waiting.append(self)

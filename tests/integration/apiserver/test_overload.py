@@ -142,6 +142,11 @@ async def test_a_full_level_sends_away_and_spares_the_others(
         assert 'apiserver_request_terminations_total{code="429"' in text
 
 
+def rows(table: bytes) -> list[dict[str, str]]:
+    lines = [[cell.strip() for cell in line.split(",")] for line in table.decode().splitlines()]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
 async def test_requests_wait_in_queues_of_limited_length(
     pki: ClusterPKI, tmp_path: Path, patch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +163,20 @@ async def test_requests_wait_in_queues_of_limited_length(
         assert (
             'apiserver_flowcontrol_current_inqueue_requests{flow_schema="narrow",priority_level="narrow"} 3.0' in text
         )
+        path = "/debug/api_priority_and_fairness/dump"
+        levels = rows((await server.get(f"{path}_priority_levels")).body)
+        narrow = next(r for r in levels if r["PriorityLevelName"] == "narrow")
+        assert (narrow["WaitingRequests"], narrow["ExecutingRequests"], narrow["RejectedRequests"]) == ("3", "1", "1")
+        assert narrow["IsIdle"] == "false" and narrow["IsQuiescing"] == "false"
+        (queue,) = rows((await server.get(f"{path}_queues")).body)
+        assert (queue["PendingRequests"], queue["InitialSeatsSum"]) == ("3", "3")
+        listed = rows((await server.get(f"{path}_requests?includeRequestDetails=1")).body)
+        mine = [r for r in listed if r["PriorityLevelName"] == "narrow"]
+        assert sorted(r["RequestIndexInQueue"] for r in mine) == ["-1", "0", "1", "2"]
+        assert {(r["FlowDistingsher"], r["UserName"], r["Verb"], r["Resource"]) for r in mine} == {
+            ("somebody", "somebody", "create", "configmaps")
+        }
+        assert any(r["FlowSchemaName"] == "exempt" for r in listed), "the one that asks"
         gate.open()
         assert [a.status for a in await asyncio.gather(*tasks)] == [201] * 4
         assert level.idle()
