@@ -176,6 +176,53 @@ async def test_a_lender_gets_its_seats_back_before_others_borrow_again() -> None
     await asyncio.gather(*greedy, return_exceptions=True)
 
 
+async def test_who_waits_for_its_own_is_not_robbed_by_borrowers() -> None:
+    """Also not by one that comes just now, while the wide request that waits does not fit yet."""
+    pool = Pool()
+    lender, borrower = make(pool, "lender", 4, lent=4), make(pool, "borrower", 1)
+    assert take(borrower, 3) == 3
+    mine = asyncio.create_task(lender.wait(4, 7, 30))
+    await asyncio.sleep(0)
+    assert not borrower.try_take(1), "two lent seats are free, and kept for the lender"
+    borrower.release(1)
+    borrower.release(1)
+    await asyncio.sleep(0)
+    assert mine.done() and lender.in_use == 4
+
+
+async def test_a_flow_that_comes_late_has_no_claim_to_what_it_missed() -> None:
+    clock = [0.0]
+    pool = Pool(lambda: clock[0])
+    level = make(pool, "a", 1, queuing=(64, 1, 500))
+    done: list[str] = []
+    running: list[Waiter] = []
+
+    async def ask(flow: str, number: int) -> None:
+        running.append(await level.wait(1, number, 1000))
+        done.append(flow)
+
+    async def serve(count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+            clock[0] += 1.0
+            level.release(1, running.pop())
+            await asyncio.sleep(0)
+
+    assert level.try_take(1)
+    tasks = [asyncio.create_task(ask("first", 1)) for _ in range(100)]
+    await asyncio.sleep(0)
+    level.release(1)
+    await serve(50)
+    tasks += [asyncio.create_task(ask("late", 2)) for _ in range(50)]
+    await asyncio.sleep(0)
+    done.clear()
+    await serve(20)
+    assert 9 <= done[:20].count("late") <= 11, done
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def test_any_order_of_requests_keeps_the_books() -> None:
     pick = random.Random(5)
     pool = Pool()
