@@ -200,16 +200,21 @@ class Operations:
             wanted = self.decode(info, body, options, faults)
             _check_name(info, wanted)
             return await self._scale(info, lambda current: wanted, retry=not wanted["metadata"].get("resourceVersion"))
-        wanted = self._settle(info, body, options, lambda given: self.decode(info, given, options, faults))
-        _check_name(info, wanted)
-        pristine = wanted["metadata"].get("resourceVersion") in (None, "", "0")
+
+        def decoded() -> Object:
+            return self._settle(info, body, options, lambda given: self.decode(info, given, options, faults))
+
+        first: Object | None = decoded()
+        assert first is not None
+        _check_name(info, first)
 
         async def replaced(existing: Entry | None) -> Object:
+            nonlocal first
             if existing is None:
                 self.authorize(info, "create")
-            # Only an update without a version is tried again, and must then start from the same object.
-            copy: Object = clone(wanted) if pristine else wanted
-            return copy
+            # An update without a version may be tried again, and must then start from what was sent.
+            wanted, first = first, None
+            return wanted if wanted is not None else decoded()
 
         may_create = not info.subresource and self.kinds.strategy(resource).allow_create_on_update
         entry, created = await self.registry.update(info, replaced, strategy=strategy, may_create=may_create)

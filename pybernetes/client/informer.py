@@ -64,7 +64,8 @@ class Cache:
         return self._objects.get(key)
 
     def by_index(self, index: str, value: str) -> list[Object]:
-        return list(self._indexes[index].get(value, {}).values())
+        bucket = self._indexes[index].get(value)
+        return list(bucket.values()) if bucket else []
 
     def add_index(self, name: str, function: Index) -> None:
         """Adds an index, filled from what is there; the same name with the same function may come twice."""
@@ -82,23 +83,35 @@ class Cache:
     def put(self, obj: Object) -> Object | None:
         """Stores the object and returns the one it replaces."""
         key = key_of(obj)
-        old = self.remove(key)
+        old = self._objects.get(key)
         self._objects[key] = obj
         for name, function in self._index_functions.items():
-            self._enter(name, function, key, obj)
+            index = self._indexes[name]
+            values = list(function(obj))
+            if old is not None and (before := list(function(old))) != values:
+                self._leave(index, before, key)
+            for value in values:
+                bucket = index.get(value)
+                if bucket is None:
+                    bucket = index[value] = {}
+                bucket[key] = obj
         return old
 
     def remove(self, key: str) -> Object | None:
         old = self._objects.pop(key, None)
         if old is not None:
             for name, function in self._index_functions.items():
-                for value in function(old):
-                    bucket = self._indexes[name].get(value)
-                    if bucket is not None:
-                        bucket.pop(key, None)
-                        if not bucket:
-                            del self._indexes[name][value]
+                self._leave(self._indexes[name], function(old), key)
         return old
+
+    @staticmethod
+    def _leave(index: dict[str, dict[str, Object]], values: Iterable[str], key: str) -> None:
+        for value in values:
+            bucket = index.get(value)
+            if bucket is not None:
+                bucket.pop(key, None)
+                if not bucket:
+                    del index[value]
 
 
 class Informer:

@@ -70,6 +70,8 @@ def selectors_by_pair(obj: Object) -> Iterable[str]:
 def selecting(cache: Cache, namespace: str, labels: Labels) -> list[Object]:
     """The objects of a cache with `SELECTOR_INDEX` whose selectors match the labels."""
     found: list[Object] = []
+    if not len(cache):
+        return found
     keys = [_index_key(namespace, _ANY, ""), *(_index_key(namespace, k, v) for k, v in labels.items())]
     for key in keys:
         for obj in cache.by_index(SELECTOR_INDEX, key):
