@@ -390,6 +390,9 @@ class Cacher:
                 break
             start = page.items[-1].key + "\0"
         self._base = revision
+        # Nobody may miss a change unheard, so all watches end; now and not before the reading, during which others
+        # may have begun.
+        self.end_watches()
         for storage_id in {*loaded, *self._kinds}:
             self.storage(storage_id).load(loaded.get(storage_id, []), revision)
         self._advance(revision)
@@ -410,19 +413,18 @@ class Cacher:
             attempt += 1
 
     async def _resume(self, attempt: int) -> Watch:
+        reload = attempt >= _RESUMES_BEFORE_RELOAD
         while True:
             await self._clock.sleep(_RESUME_BACKOFF_SECONDS[min(attempt, len(_RESUME_BACKOFF_SECONDS) - 1)])
             try:
-                if attempt >= _RESUMES_BEFORE_RELOAD:
+                if reload:
                     # The store cannot bring this watch on from where it stands.
-                    self.end_watches()
                     await self._load()
-                    attempt = 0
+                    reload, attempt = False, 0
                 return await self._store.watch(PREFIX, prefix_end(PREFIX), from_revision=self.revision + 1)
             except Compacted:
-                # What happened in between is lost: start over. Nobody may miss a change, so all watches end.
-                self.end_watches()
-                await self._load()
+                # What happened in between is lost: start over.
+                reload = True
             except StoreClosed:
                 raise
             except StoreError as error:

@@ -22,7 +22,7 @@ from pybernetes.apiserver.cacher import Cacher, CacheReader, storage_key
 from pybernetes.apiserver.selection import Selection
 from pybernetes.apiserver.watching import Watcher
 from pybernetes.lib.clock import ManualClock
-from pybernetes.store.interface import Delete, Put
+from pybernetes.store.interface import Delete, Put, RangeResult, StoreUnavailable
 from pybernetes.store.memory import MemoryStore
 
 
@@ -232,6 +232,51 @@ async def test_a_compacted_gap_reloads_and_ends_watches() -> None:
         assert {e.key for e in cacher.kind(PODS).select(SELECTIONS[0])} == {"a/kept", *(f"a/n{i}" for i in range(5))}
         assert ("a/gone", None) in changes and (None, "a/n0") in changes and ("a/kept", "a/kept") not in changes
         assert watcher.ended
+    await store.close()
+
+
+class Faltering(MemoryStore):
+    """A store whose next reads of everything fail, and whose later ones wait until they are let go."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(watch_limit_events=3)
+        self.failures = failures
+        self.reading = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def range(self, start: str, end: str = "", **more: Any) -> RangeResult:
+        found = await super().range(start, end, **more)
+        if self.failures > 0:
+            self.failures -= 1
+            raise StoreUnavailable("not now")
+        self.reading.set()
+        await self.go_on.wait()
+        return found
+
+
+async def test_a_reload_that_fails_is_tried_again_and_no_watch_survives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cacher_module, "_RESUME_BACKOFF_SECONDS", (0.001,))
+    store = Faltering(0)
+    store.go_on.set()
+    async with following(store) as cacher:
+        await put(store, pod("a", "first"))
+        await cacher.fresh()
+        before = cacher.revision
+        store.failures = 2
+        store.go_on.clear()
+        store.reading.clear()
+        for i in range(5):
+            await put(store, pod("a", f"n{i}"))
+        await store.compact(await store.revision())
+        async with asyncio.timeout(5):
+            await store.reading.wait()
+            # A client that comes while everything is read again, with a version that the old cache still has.
+            watcher = Watcher(SELECTIONS[0], after=before)
+            cacher.kind(PODS).attach(watcher, before)
+            store.go_on.set()
+            await cacher.fresh()
+        assert len(cacher.kind(PODS)) == 6 and cacher.following
+        assert watcher.ended, "it would never hear of what came between its version and the reload"
     await store.close()
 
 
