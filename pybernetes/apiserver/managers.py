@@ -11,7 +11,7 @@ from functools import lru_cache
 from pybernetes.api import errors
 from pybernetes.api.field import FieldError, Path, invalid, too_long
 from pybernetes.api.meta import Object
-from pybernetes.api.patch import scaling, tracking
+from pybernetes.api.patch import managed, scaling, tracking
 from pybernetes.api.patch.scope import scope_of
 from pybernetes.api.patch.tracking import Converter
 from pybernetes.api.resources import Resource
@@ -24,6 +24,10 @@ from pybernetes.lib.clock import Clock
 MANAGER_BYTES_MAX = 128
 _SUBRESOURCE_LENGTH_MAX = 256
 _UNKNOWN = "unknown"
+_INVALID_AFTER_ADMISSION = (
+    ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating "
+    "admission controller; please fix your requests: "
+)
 
 
 @lru_cache(maxsize=1024)
@@ -88,6 +92,21 @@ class FieldManagers:
             converter(resource, old, new),
         )
         self._put(obj, noted)
+
+    @staticmethod
+    def check_admitted(info: RequestInfo, obj: Object, noted: list[Object] | None) -> None:
+        """Puts the managers `noted` before admission back, with a warning, where admission left nonsense."""
+        meta = obj["metadata"]
+        after = meta.get("managedFields")
+        if after is noted or after == noted or not after:
+            return
+        try:
+            meta["managedFields"] = managed.encode(managed.decode_given(after))
+        except ValueError as e:
+            meta["managedFields"] = noted
+            if not noted:
+                del meta["managedFields"]
+            info.warnings.append(_INVALID_AFTER_ADMISSION + str(e))
 
     def scaled(self, info: RequestInfo, current: Object, scale: Object) -> Object:
         """The written Scale with its managers, where there are any."""

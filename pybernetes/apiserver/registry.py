@@ -173,10 +173,12 @@ class Registry:
         """Runs the mutating phase on an object to be created, which has no generated name and no uid yet."""
         steps = self.admission.steps("CREATE", resource, info.subresource)
         request = self._admission_request("CREATE", info, resource, obj, None)
+        noted = obj["metadata"].get("managedFields")
         for mutate in steps.mutators:
             await mutate(request)
         if request.reinvocation is not None and request.reinvocation.wanted:
             await steps.mutate_again(request)
+        self.managers.check_admitted(info, obj, noted)
         return request, steps
 
     async def _create_once(
@@ -357,10 +359,12 @@ class Registry:
             self.managers.note_updated(info, resource, obj, existing)
         steps = self.admission.steps("UPDATE", resource, info.subresource) if admit else NO_STEPS
         request = self._admission_request("UPDATE", info, resource, obj, old)
+        noted = meta.get("managedFields")
         for mutate in steps.mutators:
             await mutate(request)
         if request.reinvocation is not None and request.reinvocation.wanted:
             await steps.mutate_again(request)
+        self.managers.check_admitted(info, obj, noted)
         if info.subresource == "status":
             strategy.prepare_for_status_update(obj, old)
         else:

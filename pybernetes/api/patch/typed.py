@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
+
 from pybernetes.api.meta import clone
 from pybernetes.api.patch.elements import TypedError, elements_of
 from pybernetes.api.patch.fields import FieldPath, show
-from pybernetes.api.schema.nodes import ANY, Field, ListNode, MapNode, Node, ObjectNode, UnionNode
+from pybernetes.api.schema.nodes import ANY, Field, ListNode, MapNode, Node, ObjectNode, Scalar, UnionNode
 
 UNMANAGED_METADATA = frozenset(
     {
@@ -52,9 +54,11 @@ def is_map(node: Node, value: Any) -> bool:
     return isinstance(value, dict) and not isinstance(node, ListNode)
 
 
-def _items(node: ListNode, value: list[Any] | None, path: FieldPath) -> dict[str, Any]:
-    """A list's items by path element; of several equal ones the last."""
-    return dict(zip(elements_of(node).of_items(value, path), value, strict=True)) if value else {}
+def _several(names: list[str]) -> frozenset[str]:
+    """The path elements that several items of a list have: each is one field as a whole."""
+    if len(set(names)) == len(names):
+        return frozenset()
+    return frozenset(name for name in names if names.count(name) > 1)
 
 
 # ---- which fields a value sets ----------------------------------------------------------------------------------
@@ -63,10 +67,12 @@ def _items(node: ListNode, value: list[Any] | None, path: FieldPath) -> dict[str
 def _walk_set(value: Any, node: Node, declared: Field | None, path: FieldPath, out: set[FieldPath]) -> None:
     if is_associative(node) and isinstance(value, list):
         assert isinstance(node, ListNode)
-        elements = elements_of(node)
-        for i, item in enumerate(value):
-            below = (*path, elements.of(item, i, path))
-            _walk_set(item, node.items, None, below, out)
+        names = elements_of(node).of_items(value, path)
+        several = _several(names)
+        for name, item in zip(names, value, strict=True):
+            below = (*path, name)
+            if name not in several:
+                _walk_set(item, node.items, None, below, out)
             out.add(below)
     elif is_map(node, value) and not is_atomic(node, declared):
         for key, v in value.items():
@@ -86,9 +92,35 @@ def field_set(value: dict[str, Any], node: ObjectNode) -> set[FieldPath]:
     return found
 
 
+_EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
+    "string": ((str,), "string"),
+    "bytes": ((str,), "string"),
+    "boolean": ((bool,), "boolean"),
+    "int32": ((int, float), "numeric (int or float)"),
+    "int64": ((int, float), "numeric (int or float)"),
+    "number": ((int, float), "numeric (int or float)"),
+}
+_GO_TYPES: dict[type, str] = {str: "string", bool: "bool", int: "int64", float: "float64"}
+
+
+def _check_scalar(value: Any, node: Scalar, path: FieldPath) -> Iterator[str]:
+    """Of values of another type those that are scalars, too: decoding tells of the others."""
+    expected = _EXPECTED.get(node.kind)
+    if expected is None or value is None or type(value) in expected[0] or type(value) not in _GO_TYPES:
+        return
+    found = _GO_TYPES[type(value)]
+    if expected[1] in ("string", "boolean"):
+        shown = orjson.dumps(value).decode()
+        found = f"&value.valueUnstructured{{Value:{shown}}}"
+    yield f"{show(path)}: expected {expected[1]}, got {found}"
+
+
 def check(value: Any, node: Node, path: FieldPath = ()) -> Iterator[str]:
-    """What is wrong with a configuration to be applied: undeclared fields, duplicate items, missing keys."""
-    if isinstance(node, ObjectNode) and isinstance(value, dict):
+    """What is wrong with a configuration to be applied: undeclared fields, duplicate items, missing keys, scalars of
+    another type."""
+    if isinstance(node, Scalar):
+        yield from _check_scalar(value, node, path)
+    elif isinstance(node, ObjectNode) and isinstance(value, dict):
         for key, v in value.items():
             declared = node.fields.get(key)
             if declared is None:
@@ -119,23 +151,26 @@ def check(value: Any, node: Node, path: FieldPath = ()) -> Iterator[str]:
 
 
 def _merge_lists(live: list[Any], config: list[Any], node: ListNode, path: FieldPath) -> list[Any]:
-    """Items of both: those of the configuration in its order, the others where they were among them."""
-    live_by, config_by = _items(node, live, path), _items(node, config, path)
-    left, right = list(live_by), list(config_by)
+    """Items of both: those of the configuration in its order, the others where they were among them. Of several with
+    one key in the live list, the configuration's takes the place of all."""
+    elements = elements_of(node)
+    left, right = elements.of_items(live, path), elements.of_items(config, path)
+    several = _several(left)
+    live_by, config_by = dict(zip(left, live, strict=True)), dict(zip(right, config, strict=True))
     shared = [e for e in right if e in live_by]
     out: list[Any] = []
     i = j = k = 0
 
     def take(element: str) -> None:
         merged = config_by[element]
-        if element in live_by:
+        if element in live_by and element not in several:
             merged = _walk_merge(live_by[element], merged, node.items, None, (*path, element))
-        out.append(clone(merged))
+        out.append(merged)
 
     while i < len(left) or j < len(right):
         wanted = shared[k] if k < len(shared) else None
         if i < len(left) and left[i] not in config_by:
-            out.append(clone(live_by[left[i]]))
+            out.append(live[i])
             i += 1
         elif i < len(left) and left[i] != wanted:
             i += 1  # shared, and taken already or later, in the configuration's order
