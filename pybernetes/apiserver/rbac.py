@@ -257,7 +257,8 @@ def _describe_subject(binding: Object, key: Subject) -> str:
     for subject in binding.get("subjects") or ():
         if subject_key(subject, namespace_of(binding)) == key:
             if subject.get("kind") == "ServiceAccount":
-                return f'ServiceAccount "{subject.get("name")}/{subject.get("namespace", "")}"'
+                namespace = subject.get("namespace") or namespace_of(binding)
+                return f'ServiceAccount "{subject.get("name")}/{namespace}"'
             return f'{subject.get("kind")} "{subject.get("name")}"'
     return f'{key[0]} "{key[1]}"'
 

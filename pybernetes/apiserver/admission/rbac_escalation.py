@@ -46,30 +46,14 @@ class RBACEscalation(Plugin):
             self._judge_binding(request, obj)
 
     def _judge_role(self, request: AdmissionRequest, role: Object) -> None:
-        old = request.old or {}
-        rules = role.get("rules") or []
-        aggregates = bool(role.get("aggregationRule"))
-        if request.old is not None and (
-            rules == (old.get("rules") or []) and role.get("aggregationRule") == old.get("aggregationRule")
-        ):
-            return
+        # Also where the rules stay as they are: labels decide which other roles these rules go into.
         if self._may(request.user, "escalate", request.resource.plural, request.namespace, request.name):
             return
-        if aggregates and role.get("aggregationRule") != old.get("aggregationRule"):
-            # Labels on other roles decide what it will grant: only who holds everything may do that.
-            if self._missing(request, _EVERYTHING):
-                raise refuse(request, "must have cluster-admin privileges to use an aggregationRule")
-            return
-        self._confirm(request, rules)
+        self._confirm(request, role.get("rules") or [])
+        if (_aggregates(role) or _aggregates(request.old or {})) and self._missing(request, _EVERYTHING):
+            raise refuse(request, "must have cluster-admin privileges to use an aggregationRule")
 
     def _judge_binding(self, request: AdmissionRequest, binding: Object) -> None:
-        old = request.old or {}
-        if (
-            request.old is not None
-            and binding.get("roleRef") == old.get("roleRef")
-            and binding.get("subjects") == old.get("subjects")
-        ):
-            return
         reference = binding.get("roleRef") or {}
         plural = "clusterroles" if reference.get("kind") == "ClusterRole" else "roles"
         name = str(reference.get("name") or "")
@@ -111,6 +95,10 @@ class RBACEscalation(Plugin):
         if faults:
             text += f"; resolution errors: [{', '.join(faults)}]"
         raise refuse(request, text)
+
+
+def _aggregates(role: Object) -> bool:
+    return bool((role.get("aggregationRule") or {}).get("clusterRoleSelectors"))
 
 
 def _only_deletion(request: AdmissionRequest) -> bool:

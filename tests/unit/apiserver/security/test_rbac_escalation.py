@@ -63,12 +63,22 @@ async def test_roles(plugin: RBACEscalation, reader: MemoryReader) -> None:
         await admit(plugin, request("CREATE", CLUSTERROLES, role({"nonResourceURLs": ["/x"], "verbs": ["get"]})))
 
 
-async def test_an_update_that_changes_no_rule(plugin: RBACEscalation) -> None:
+async def test_a_label_makes_a_role_part_of_others(plugin: RBACEscalation, reader: MemoryReader) -> None:
     old = role(RULE)
-    relabelled = {**old, "metadata": {"name": "r", "labels": {"a": "b"}}}
-    await admit(plugin, request("UPDATE", ROLES, relabelled, old=old))
-    with pytest.raises(errors.Forbidden):
-        await admit(plugin, request("UPDATE", ROLES, role(RULE), old=role()))
+    await admit(plugin, request("UPDATE", CLUSTERROLES, old, old=old))
+    labels = {"rbac.authorization.k8s.io/aggregate-to-view": "true"}
+    relabelled = {**old, "metadata": {"name": "r", "labels": labels}}
+    with pytest.raises(errors.Forbidden, match="not currently held"):
+        await admit(plugin, request("UPDATE", CLUSTERROLES, relabelled, old=old))
+    grant(reader, RULE)
+    await admit(plugin, request("UPDATE", CLUSTERROLES, relabelled, old=old))
+
+
+async def test_a_bindings_label_is_nobodys_who_may_not_bind(plugin: RBACEscalation, reader: MemoryReader) -> None:
+    reader.make(CLUSTERROLES, "strong", rules=[RULE])
+    relabelled = {**binding(), "metadata": {"name": "b", "labels": {"a": "b"}}}
+    with pytest.raises(errors.Forbidden, match="not currently held"):
+        await admit(plugin, request("UPDATE", CLUSTERROLEBINDINGS, relabelled, old=binding()))
 
 
 async def test_who_may_escalate(plugin: RBACEscalation, reader: MemoryReader) -> None:
@@ -108,6 +118,13 @@ async def test_aggregation_needs_everything(plugin: RBACEscalation, reader: Memo
         {"nonResourceURLs": ["*"], "verbs": ["*"]},
     )
     await admit(plugin, request("CREATE", CLUSTERROLES, wish, user=ALICE))
+
+
+async def test_what_aggregated_stays_in_strong_hands(plugin: RBACEscalation, reader: MemoryReader) -> None:
+    old = role(RULE, aggregationRule={"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]})
+    grant(reader, RULE)
+    with pytest.raises(errors.Forbidden, match="must have cluster-admin privileges to use an aggregationRule"):
+        await admit(plugin, request("UPDATE", CLUSTERROLES, role(RULE), old=old))
 
 
 async def test_the_garbage_collector_may_let_go(plugin: RBACEscalation) -> None:
