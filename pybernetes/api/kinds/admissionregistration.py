@@ -11,8 +11,10 @@ from pybernetes.api.kinds import expressions
 from pybernetes.api.kinds.equality import semantic_equal
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.labels import label_selector
+from pybernetes.api.kinds.prefixed import fully_qualified_name
 from pybernetes.api.kinds.strategy import Strategy
-from pybernetes.api.meta import Object
+from pybernetes.api.kinds.webhookclients import client_config
+from pybernetes.api.meta import Object, name_of
 
 WEBHOOK_TIMEOUT_SECONDS = 10
 _FAILURE_POLICIES = ("Fail", "Ignore")
@@ -20,6 +22,10 @@ _MATCH_POLICIES = ("Equivalent", "Exact")
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SCOPES = ("*", "Cluster", "Namespaced")
 _REVIEW_VERSIONS = ("v1", "v1beta1")
+_REINVOCATION = ("IfNeeded", "Never")
+_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+MAX_MATCH_CONDITIONS = 64
+MAX_AUDIT_ANNOTATIONS = 20
 
 
 def _default_rules(rules: list[Object] | None) -> None:
@@ -63,22 +69,16 @@ class WebhookConfigurationStrategy(Strategy):
         for i, webhook in enumerate(obj.get("webhooks") or ()):
             at, name = f"webhooks[{i}]", webhook.get("name") or ""
             self._webhook(faults, at, webhook)
+            _review_versions(faults, f"{at}.admissionReviewVersions", webhook.get("admissionReviewVersions") or [])
             if name and name in seen:
                 faults.duplicate(f"{at}.name", name)
             seen.add(name)
         return faults
 
     def _webhook(self, faults: Faults, path: str, webhook: Object) -> None:
-        name = webhook.get("name") or ""
-        if not name:
-            faults.required(f"{path}.name")
-        else:
-            faults.each(f"{path}.name", name, names.dns_subdomain(name))
-            if len(name.split(".")) < 3:
-                faults.invalid(
-                    f"{path}.name", name, "should be a domain with at least three segments separated by dots"
-                )
-        rules(faults, f"{path}.rules", webhook.get("rules") or [])
+        fully_qualified_name(faults, f"{path}.name", webhook.get("name") or "")
+        for i, rule in enumerate(webhook.get("rules") or ()):
+            _rule(faults, f"{path}.rules[{i}]", rule)
         for field, supported in (("failurePolicy", _FAILURE_POLICIES), ("matchPolicy", _MATCH_POLICIES)):
             value = webhook.get(field)
             if value is not None and value not in supported:
@@ -94,10 +94,9 @@ class WebhookConfigurationStrategy(Strategy):
         for field in ("namespaceSelector", "objectSelector"):
             label_selector(faults, f"{path}.{field}", webhook.get(field))
         again = webhook.get("reinvocationPolicy")
-        if self._mutating and again is not None and again not in ("IfNeeded", "Never"):
-            faults.not_supported(f"{path}.reinvocationPolicy", again, ("IfNeeded", "Never"))
-        _review_versions(faults, f"{path}.admissionReviewVersions", webhook.get("admissionReviewVersions") or [])
-        _client_config(faults, f"{path}.clientConfig", webhook.get("clientConfig") or {})
+        if self._mutating and again is not None and again not in _REINVOCATION:
+            faults.not_supported(f"{path}.reinvocationPolicy", again, _REINVOCATION)
+        client_config(faults, f"{path}.clientConfig", webhook.get("clientConfig") or {})
         conditions = webhook.get("matchConditions") or []
         _match_conditions(faults, f"{path}.matchConditions", conditions)
         expressions.conditions(faults, f"{path}.matchConditions", conditions)
@@ -110,85 +109,74 @@ def _review_versions(faults: Faults, path: str, versions: list[str]) -> None:
     for i, version in enumerate(versions):
         if version in versions[:i]:
             faults.invalid(f"{path}[{i}]", version, "duplicate version")
+            continue
         for message in names.dns1035_label(version):
             faults.invalid(f"{path}[{i}]", version, message)
     if not any(version in _REVIEW_VERSIONS for version in versions):
         faults.invalid(path, versions, f"must include at least one of {', '.join(_REVIEW_VERSIONS)}")
 
 
-def _client_config(faults: Faults, path: str, config: Object) -> None:
-    url, service = config.get("url"), config.get("service")
-    if (url is None) == (service is None):
-        faults.required(path, "exactly one of url or service is required")
-    elif url is not None:
-        _url(faults, f"{path}.url", url)
-    elif service is not None:
-        for field in ("name", "namespace"):
-            if not service.get(field):
-                faults.required(f"{path}.service.{field}", f"service {field} is required")
-        port = service.get("port") or 0
-        for message in names.port_number(port):
-            faults.invalid(f"{path}.service.port", port, f"port is not valid: {message}")
-        where = service.get("path")
-        if where is not None and not where.startswith("/"):
-            faults.invalid(f"{path}.service.path", where, "must start with a '/'")
+def _rule(faults: Faults, path: str, rule: Object) -> None:
+    """A RuleWithOperations, of webhooks and policies."""
+    operations = rule.get("operations") or []
+    if not operations:
+        faults.required(f"{path}.operations")
+    if len(operations) > 1 and "*" in operations:
+        faults.invalid(f"{path}.operations", operations, "if '*' is present, must not specify other operations")
+    for i, operation in enumerate(operations):
+        if operation not in _OPERATIONS:
+            faults.not_supported(f"{path}.operations[{i}]", operation, _OPERATIONS)
+    for field, what in (("apiGroups", "API groups"), ("apiVersions", "API versions")):
+        values = rule.get(field) or []
+        if not values:
+            faults.required(f"{path}.{field}")
+        if len(values) > 1 and "*" in values:
+            faults.invalid(f"{path}.{field}", values, f"if '*' is present, must not specify other {what}")
+        for i, value in enumerate(values):
+            if not value and field == "apiVersions":
+                faults.required(f"{path}.{field}[{i}]")
+    _resources(faults, f"{path}.resources", rule.get("resources") or [])
+    scope = rule.get("scope")
+    if scope is not None and scope not in _SCOPES:
+        faults.not_supported(f"{path}.scope", scope, _SCOPES)
 
 
-def _url(faults: Faults, path: str, url: str) -> None:
-    form = "; desired format: https://host[/path]"
-    if not url.startswith("https://"):
-        faults.invalid(
-            path, url.partition("://")[0] if "://" in url else "", f"'https' is the only allowed URL scheme{form}"
-        )
-        return
-    rest = url.removeprefix("https://")
-    host = rest.partition("/")[0]
-    if not host:
-        faults.invalid(path, host, f"host must be specified{form}")
-    if "@" in host:
-        faults.invalid(path, host.partition("@")[0], "user information is not permitted in the URL")
-    if "#" in rest:
-        faults.invalid(path, rest.partition("#")[2], "fragments are not permitted in the URL")
-    if "?" in rest:
-        faults.invalid(path, rest.partition("?")[2], "query parameters are not permitted in the URL")
-
-
-def rules(faults: Faults, path: str, items: list[Object]) -> None:
-    """RuleWithOperations of webhooks and policies."""
-    for i, rule in enumerate(items):
-        at = f"{path}[{i}]"
-        operations = rule.get("operations") or []
-        if not operations:
-            faults.required(f"{at}.operations")
-        if len(operations) > 1 and "*" in operations:
-            faults.invalid(f"{at}.operations", operations, "if '*' is present, must not specify other operations")
-        for j, operation in enumerate(operations):
-            if operation not in _OPERATIONS:
-                faults.not_supported(f"{at}.operations[{j}]", operation, _OPERATIONS)
-        for field, text in (("apiGroups", "apiGroups"), ("apiVersions", "apiVersions"), ("resources", "resources")):
-            values = rule.get(field) or []
-            if not values:
-                faults.required(f"{at}.{field}")
-            if len(values) > 1 and "*" in values and field != "resources":
-                faults.invalid(f"{at}.{field}", values, f"if '*' is present, must not specify other {_PLURAL[text]}")
-            for j, value in enumerate(values):
-                if not value and field != "apiGroups":
-                    faults.required(f"{at}.{field}[{j}]")
-        scope = rule.get("scope")
-        if scope is not None and scope not in _SCOPES:
-            faults.not_supported(f"{at}.scope", scope, _SCOPES)
-
-
-_PLURAL = {"apiGroups": "API groups", "apiVersions": "API versions", "resources": "resources"}
+def _resources(faults: Faults, path: str, resources: list[str]) -> None:
+    """``pods``, ``pods/status``, ``pods/*``, ``*/scale``, ``*`` and ``*/*``: none may cover another."""
+    if not resources:
+        faults.required(path)
+    whole: set[str] = set()
+    everywhere: set[str] = set()
+    plain = False
+    for i, name in enumerate(resources):
+        if not name:
+            faults.required(f"{path}[{i}]")
+            continue
+        resource, slash, part = name.partition("/")
+        if not slash:
+            plain = name != "*"
+            continue
+        if resource in whole:
+            faults.invalid(f"{path}[{i}]", name, f"if '{resource}/*' is present, must not specify {name}")
+        if part in everywhere:
+            faults.invalid(f"{path}[{i}]", name, f"if '*/{part}' is present, must not specify {name}")
+        if part == "*":
+            whole.add(resource)
+        if resource == "*":
+            everywhere.add(part)
+    if len(resources) > 1 and "*/*" in resources:
+        faults.invalid(path, resources, "if '*/*' is present, must not specify other resources")
+    if "*" in resources and plain:
+        faults.invalid(path, resources, "if '*' is present, must not specify other resources without subresources")
 
 
 def _match_conditions(faults: Faults, path: str, conditions: list[Object]) -> None:
-    if len(conditions) > 64:
-        faults.too_many(path, len(conditions), 64)
+    if len(conditions) > MAX_MATCH_CONDITIONS:
+        faults.too_many(path, len(conditions), MAX_MATCH_CONDITIONS)
     seen: set[str] = set()
     for i, condition in enumerate(conditions):
         at, name = f"{path}[{i}]", condition.get("name") or ""
-        if not (condition.get("expression") or "").strip():
+        if _is_blank(condition.get("expression")):
             faults.required(f"{at}.expression")
         if not name:
             faults.required(f"{at}.name")
@@ -197,6 +185,10 @@ def _match_conditions(faults: Faults, path: str, conditions: list[Object]) -> No
         if name in seen:
             faults.duplicate(f"{at}.name", name)
         seen.add(name)
+
+
+def _is_blank(text: str | None) -> bool:
+    return not (text or "").strip()
 
 
 class AdmissionPolicyStrategy(Strategy):
@@ -215,42 +207,57 @@ class AdmissionPolicyStrategy(Strategy):
     def validate_create(self, obj: Object) -> list[FieldError]:
         faults = Faults()
         spec = obj.get("spec") or {}
+        faults.one_of("spec.failurePolicy", spec.get("failurePolicy"), _FAILURE_POLICIES)
+        if spec.get("paramKind") is not None:
+            _param_kind(faults, "spec.paramKind", spec["paramKind"])
         constraints = spec.get("matchConstraints")
-        if spec.get("failurePolicy") not in _FAILURE_POLICIES:
-            faults.one_of("spec.failurePolicy", spec.get("failurePolicy"), _FAILURE_POLICIES)
-        kind = spec.get("paramKind")
-        if kind is not None:
-            for field in ("apiVersion", "kind"):
-                if not kind.get(field):
-                    faults.required(f"spec.paramKind.{field}")
         if constraints is None:
             faults.required("spec.matchConstraints")
         else:
+            _matching(faults, "spec.matchConstraints", constraints)
             if not constraints.get("resourceRules"):
                 faults.required("spec.matchConstraints.resourceRules")
-            _matching(faults, "spec.matchConstraints", constraints)
         _match_conditions(faults, "spec.matchConditions", spec.get("matchConditions") or [])
         expressions.policy(faults, spec)
         if self.resource.kind.startswith("Mutating"):
             self._mutations(faults, spec)
         else:
-            self._validations(faults, spec)
+            self._validations(faults, name_of(obj), spec)
         return faults
 
     @staticmethod
-    def _validations(faults: Faults, spec: Object) -> None:
-        if not spec.get("validations") and not spec.get("auditAnnotations"):
-            faults.required("spec.validations", "validations or auditAnnotations must be defined")
-        for i, validation in enumerate(spec.get("validations") or ()):
-            at = f"spec.validations[{i}]"
-            if not (validation.get("expression") or "").strip():
-                faults.required(f"{at}.expression", "expression is not specified")
-            message, reason = validation.get("message"), validation.get("reason")
-            if message is not None and message and not message.strip():
-                faults.invalid(f"{at}.message", message, "message must be non-empty if specified")
-            reasons = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
-            if reason is not None and reason not in reasons:
-                faults.not_supported(f"{at}.reason", reason, reasons)
+    def _validations(faults: Faults, name: str, spec: Object) -> None:
+        validations, annotations = spec.get("validations") or [], spec.get("auditAnnotations") or []
+        if not validations and not annotations:
+            for field in ("validations", "auditAnnotations"):
+                faults.required(f"spec.{field}", "validations or auditAnnotations must contain at least one item")
+            return
+        for i, validation in enumerate(validations):
+            _validation(faults, f"spec.validations[{i}]", validation)
+        if len(annotations) > MAX_AUDIT_ANNOTATIONS:
+            faults.invalid(
+                "spec.auditAnnotations",
+                annotations,
+                f"must not have more than {MAX_AUDIT_ANNOTATIONS} auditAnnotations",
+            )
+        seen: set[str] = set()
+        for i, annotation in enumerate(annotations):
+            at, key = f"spec.auditAnnotations[{i}]", annotation.get("key") or ""
+            faults.each(f"{at}.key", key, names.qualified_name(f"{name}/{key}" if name else key))
+            if _is_blank(annotation.get("valueExpression")):
+                faults.required(f"{at}.valueExpression", "valueExpression is not specified")
+            if key in seen:
+                faults.duplicate(f"{at}.key", key)
+            seen.add(key)
+
+    def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
+        faults = Faults()
+        typed = (obj.get("status") or {}).get("typeChecking") or {}
+        for i, warning in enumerate(typed.get("expressionWarnings") or ()):
+            for field in ("fieldRef", "warning"):
+                if not warning.get(field):
+                    faults.required(f"status.typeChecking.expressionWarnings[{i}].{field}")
+        return faults
 
     @staticmethod
     def _mutations(faults: Faults, spec: Object) -> None:
@@ -268,6 +275,46 @@ class AdmissionPolicyStrategy(Strategy):
                 faults.required(f"{at}.{field}.expression", "expression is not specified")
 
 
+def _param_kind(faults: Faults, path: str, reference: Object) -> None:
+    api_version, kind = reference.get("apiVersion") or "", reference.get("kind") or ""
+    at = f"{path}.apiVersion"
+    if not api_version:
+        faults.required(at)
+    elif api_version.count("/") > 1:
+        faults.invalid(at, api_version, f"unexpected GroupVersion string: {api_version}")
+    else:
+        group, _, version = api_version.rpartition("/")
+        if group and (messages := names.dns_subdomain(group)):
+            faults.invalid(at, group, ",".join(messages))
+        if not version:
+            faults.invalid(at, api_version, "version must be specified")
+        elif messages := names.dns1035_label(version):
+            faults.invalid(at, version, ",".join(messages))
+    if not kind:
+        faults.required(f"{path}.kind")
+    elif messages := names.dns1035_label(kind.lower()):
+        faults.invalid(f"{path}.kind", kind, "may have mixed case, but should otherwise match: " + ",".join(messages))
+
+
+def _validation(faults: Faults, path: str, validation: Object) -> None:
+    expression, message = (validation.get("expression") or "").strip(), validation.get("message") or ""
+    if not expression:
+        faults.required(f"{path}.expression", "expression is not specified")
+    by_expression = validation.get("messageExpression")
+    if by_expression and _is_blank(by_expression):
+        faults.invalid(f"{path}.messageExpression", by_expression, "must be non-empty if specified")
+    text = message.strip()
+    if message and not text:
+        faults.invalid(f"{path}.message", message, "message must be non-empty if specified")
+    elif "\n" in text or "\r" in text:
+        faults.invalid(f"{path}.message", message, "message must not contain line breaks")
+    elif not text and ("\n" in expression or "\r" in expression):
+        faults.required(f"{path}.message", "message must be specified if expression contains line breaks")
+    reason = validation.get("reason")
+    if reason is not None and reason not in _REASONS:
+        faults.not_supported(f"{path}.reason", reason, _REASONS)
+
+
 def _default_matching(matching: Object) -> None:
     if matching.get("matchPolicy") is None:
         matching["matchPolicy"] = "Equivalent"
@@ -279,13 +326,21 @@ def _default_matching(matching: Object) -> None:
 
 
 def _matching(faults: Faults, path: str, matching: Object) -> None:
+    faults.one_of(f"{path}.matchPolicy", matching.get("matchPolicy"), _MATCH_POLICIES)
     for field in ("namespaceSelector", "objectSelector"):
-        label_selector(faults, f"{path}.{field}", matching.get(field))
+        if matching.get(field) is None:
+            faults.required(f"{path}.{field}")
+        else:
+            label_selector(faults, f"{path}.{field}", matching[field])
     for field in ("resourceRules", "excludeResourceRules"):
-        rules(faults, f"{path}.{field}", matching.get(field) or [])
-    policy = matching.get("matchPolicy")
-    if policy is not None and policy not in _MATCH_POLICIES:
-        faults.not_supported(f"{path}.matchPolicy", policy, _MATCH_POLICIES)
+        for i, rule in enumerate(matching.get(field) or ()):
+            at, names_seen = f"{path}.{field}[{i}]", set()
+            for j, name in enumerate(rule.get("resourceNames") or ()):
+                faults.each(f"{at}.resourceNames[{j}]", name, names.path_segment_name(name))
+                if name in names_seen:
+                    faults.duplicate(f"{at}.resourceNames[{j}]", name)
+                names_seen.add(name)
+            _rule(faults, at, rule)
 
 
 class PolicyBindingStrategy(Strategy):
@@ -305,20 +360,12 @@ class PolicyBindingStrategy(Strategy):
         policy = spec.get("policyName") or ""
         if not policy:
             faults.required("spec.policyName")
-        else:
-            faults.each("spec.policyName", policy, names.dns_subdomain(policy))
-        reference = spec.get("paramRef")
-        if reference is not None:
-            name, selector = reference.get("name"), reference.get("selector")
-            if name and selector is not None:
-                faults.forbidden("spec.paramRef.name", "name and selector are mutually exclusive")
-            elif not name and selector is None:
-                faults.required("spec.paramRef", "one of name or selector must be specified")
-            action = reference.get("parameterNotFoundAction")
-            if action not in ("Allow", "Deny"):
-                faults.one_of("spec.paramRef.parameterNotFoundAction", action, ("Deny", "Allow"))
+        faults.each("spec.policyName", policy, names.dns_subdomain(policy))
+        if spec.get("paramRef") is not None:
+            _param_ref(faults, "spec.paramRef", spec["paramRef"])
         if spec.get("matchResources") is not None:
-            _matching(faults, "spec.matchResources", spec["matchResources"])
+            # The path is spelled so upstream.
+            _matching(faults, "spec.matchResouces", spec["matchResources"])
         if self.resource.kind.startswith("Validating"):
             self._actions(faults, spec.get("validationActions") or [])
         return faults
@@ -326,8 +373,6 @@ class PolicyBindingStrategy(Strategy):
     @staticmethod
     def _actions(faults: Faults, actions: list[str]) -> None:
         at, supported = "spec.validationActions", ("Audit", "Deny", "Warn")
-        if not actions:
-            faults.required(at, "at least one validation action is required")
         for i, action in enumerate(actions):
             if action not in supported:
                 faults.not_supported(f"{at}[{i}]", action, supported)
@@ -340,3 +385,20 @@ class PolicyBindingStrategy(Strategy):
                 "must not contain both Deny and Warn (repeating the same validation failure information in the API "
                 "response and headers serves no purpose)",
             )
+        if not actions:
+            faults.required(at, "at least one validation action is required")
+
+
+def _param_ref(faults: Faults, path: str, reference: Object) -> None:
+    name, selector = reference.get("name"), reference.get("selector")
+    if name:
+        faults.each(f"{path}.name", name, names.path_segment_name(name))
+        if selector is not None:
+            faults.forbidden(f"{path}.name", "name and selector are mutually exclusive")
+    if selector is not None:
+        label_selector(faults, f"{path}.selector", selector)
+        if name:
+            faults.forbidden(f"{path}.selector", "name and selector are mutually exclusive")
+    if not name and selector is None:
+        faults.required(path, "one of name or selector must be specified")
+    faults.one_of(f"{path}.parameterNotFoundAction", reference.get("parameterNotFoundAction"), ("Allow", "Deny"))
