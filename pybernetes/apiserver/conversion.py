@@ -29,6 +29,7 @@ _EVENT_FIELDS = {
 }
 _EVENT_FIELDS_BACK = {v: k for k, v in _EVENT_FIELDS.items()}
 
+_CPU_UTILIZATION_PERCENT = 80
 _METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 _CURRENT_METRICS = "autoscaling.alpha.kubernetes.io/current-metrics"
 _CONDITIONS = "autoscaling.alpha.kubernetes.io/conditions"
@@ -91,6 +92,11 @@ def _hpa_from_storage(obj: Object) -> Object:
     return out
 
 
+def _cpu_metric(percent: int) -> Object:
+    goal = {"type": "Utilization", "averageUtilization": percent}
+    return {"type": "Resource", "resource": {"name": "cpu", "target": goal}}
+
+
 def _hpa_to_storage(obj: Object) -> Object:
     out = {**obj, "apiVersion": resources.HORIZONTALPODAUTOSCALERS.api_version}
     own_meta = obj.get("metadata") or {}
@@ -99,11 +105,10 @@ def _hpa_to_storage(obj: Object) -> Object:
     metrics: list[Object] = []
     target = spec.pop("targetCPUUtilizationPercentage", None)
     if target is not None:
-        goal = {"type": "Utilization", "averageUtilization": target}
-        metrics.append({"type": "Resource", "resource": {"name": "cpu", "target": goal}})
+        metrics.append(_cpu_metric(target))
     metrics += _annotated(annotations, _METRICS, "spec", "metrics") or ()
-    if metrics:
-        spec["metrics"] = metrics
+    # Without any, v2 has its default, which v1 then shows.
+    spec["metrics"] = metrics or [_cpu_metric(_CPU_UTILIZATION_PERCENT)]
     if behavior := _annotated(annotations, _BEHAVIOR, "spec", "behavior"):
         spec["behavior"] = behavior
     status.pop("currentCPUUtilizationPercentage", None)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
-from pybernetes.api.kinds.amounts import amount, canonical, quantity_fault
-from pybernetes.api.kinds.faults import Faults
+from pybernetes.api.kinds.amounts import amount, canonical, quantity_fault, show
+from pybernetes.api.kinds.faults import NOT_NEGATIVE, Faults
 from pybernetes.api.kinds.labels import label_selector
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object
@@ -18,10 +18,10 @@ MAX_WINDOW_SECONDS = 3600
 MAX_PERIOD_SECONDS = 1800
 _SOURCES = {
     "Object": "object",
+    "External": "external",
     "Pods": "pods",
     "Resource": "resource",
     "ContainerResource": "containerResource",
-    "External": "external",
 }
 _TARGET_TYPES = ("Utilization", "Value", "AverageValue")
 
@@ -82,7 +82,9 @@ class HorizontalPodAutoscalerStrategy(Strategy):
         _target_reference(faults, "spec.scaleTargetRef", spec.get("scaleTargetRef") or {})
         utilization = spec.get("targetCPUUtilizationPercentage")
         if utilization is not None and utilization < 1:
-            faults.invalid("spec.targetCPUUtilizationPercentage", utilization, "must be greater than 0")
+            # The rules are those of v2, which it stands for.
+            at = "spec.metrics[0].resource.target.averageUtilization"
+            faults.invalid(at, utilization, "must be greater than 0")
         for i, metric in enumerate(metrics):
             _metric(faults, f"spec.metrics[{i}]", metric)
         behavior = spec.get("behavior") or {}
@@ -124,39 +126,46 @@ def _metric(faults: Faults, path: str, metric: Object) -> None:
     kind = metric.get("type") or ""
     if not kind:
         faults.required(f"{path}.type", "must specify a metric source type")
-        return
     if kind not in _SOURCES:
         faults.not_supported(f"{path}.type", kind, sorted(_SOURCES))
-        return
-    for source in _SOURCES.values():
-        if source != _SOURCES[kind] and metric.get(source) is not None:
-            faults.forbidden(f"{path}.{source}", "must populate the given metric source only")
-    at, source_spec = f"{path}.{_SOURCES[kind]}", metric.get(_SOURCES[kind])
-    if source_spec is None:
-        faults.required(at, "must populate information for the given metric source")
-        return
+    present = [(name, field) for name, field in _SOURCES.items() if metric.get(field) is not None]
+    if present:
+        # Only the first is looked into: with others beside it something is wrong anyway.
+        name, field = present[0]
+        _source(faults, f"{path}.{field}", name, metric[field])
+    if kind in _SOURCES and metric.get(_SOURCES[kind]) is None:
+        faults.required(f"{path}.{_SOURCES[kind]}", "must populate information for the given metric source")
+    if len(present) != 1:
+        for name, field in present:
+            if name != kind:
+                faults.forbidden(f"{path}.{field}", "must populate the given metric source only")
+
+
+def _source(faults: Faults, at: str, kind: str, source_spec: Object) -> None:
+    """Where a metric comes from, and which value of it is wanted."""
     if kind in ("Resource", "ContainerResource"):
         if not source_spec.get("name"):
             faults.required(f"{at}.name", "must specify a resource name")
         if kind == "ContainerResource" and not source_spec.get("container"):
             faults.required(f"{at}.container", "must specify a container")
     else:
+        if kind == "Object":
+            _target_reference(faults, f"{at}.describedObject", source_spec.get("describedObject") or {})
         name = (source_spec.get("metric") or {}).get("name")
         if not name:
             faults.required(f"{at}.metric.name", "must specify a metric name")
         else:
             faults.each(f"{at}.metric.name", name, names.path_segment_name(name))
         label_selector(faults, f"{at}.metric.selector", (source_spec.get("metric") or {}).get("selector"))
-    if kind == "Object":
-        _target_reference(faults, f"{at}.describedObject", source_spec.get("describedObject") or {})
     _metric_target(faults, f"{at}.target", kind, source_spec.get("target") or {})
 
 
 def _metric_target(faults: Faults, path: str, kind: str, target: Object) -> None:
-    if not target.get("type"):
+    type_ = target.get("type") or ""
+    if not type_:
         faults.required(f"{path}.type", "must specify a metric target type")
-    elif target["type"] not in _TARGET_TYPES:
-        faults.invalid(f"{path}.type", target["type"], "must be either Utilization, Value, or AverageValue")
+    if type_ not in _TARGET_TYPES:
+        faults.invalid(f"{path}.type", type_, "must be either Utilization, Value, or AverageValue")
     value, average, utilization = target.get("value"), target.get("averageValue"), target.get("averageUtilization")
     for name, quantity in (("value", value), ("averageValue", average)):
         if quantity is None:
@@ -168,7 +177,7 @@ def _metric_target(faults: Faults, path: str, kind: str, target: Object) -> None
             faults.invalid(f"{path}.{name}", quantity, "must be positive")
     if utilization is not None and utilization < 1:
         faults.invalid(f"{path}.averageUtilization", utilization, "must be greater than 0")
-    if kind == "Pods" and average is None:
+    if kind == "Pods" and (average is None or (amount(average) or 0) <= 0):
         faults.required(f"{path}.averageValue", "must specify a positive target averageValue")
     elif kind in ("Resource", "ContainerResource"):
         if utilization is None and average is None:
@@ -178,14 +187,15 @@ def _metric_target(faults: Faults, path: str, kind: str, target: Object) -> None
     elif kind in ("Object", "External"):
         if value is None and average is None:
             faults.required(f"{path}.averageValue", "must set either a target value for metric or a per-pod target")
-        if value is not None and average is not None:
+        if kind == "External" and value is not None and average is not None:
             faults.forbidden(f"{path}.value", "may not set both a target value for metric and a per-pod target")
 
 
 def _rules(faults: Faults, path: str, rules: Object) -> None:
     window = rules.get("stabilizationWindowSeconds")
     if window is not None:
-        faults.not_negative(f"{path}.stabilizationWindowSeconds", window)
+        if window < 0:
+            faults.invalid(f"{path}.stabilizationWindowSeconds", window, "must be greater than or equal to zero")
         if window > MAX_WINDOW_SECONDS:
             faults.invalid(
                 f"{path}.stabilizationWindowSeconds", window, f"must be less than or equal to {MAX_WINDOW_SECONDS}"
@@ -207,3 +217,10 @@ def _rules(faults: Faults, path: str, rules: Object) -> None:
             faults.invalid(
                 f"{at}.periodSeconds", policy["periodSeconds"], f"must be less than or equal to {MAX_PERIOD_SECONDS}"
             )
+    tolerance = rules.get("tolerance")
+    if tolerance is not None:
+        parsed = amount(tolerance)
+        if parsed is None:
+            faults.invalid(f"{path}.tolerance", tolerance, quantity_fault())
+        elif parsed < 0:
+            faults.invalid(f"{path}.tolerance", show(tolerance), NOT_NEGATIVE)

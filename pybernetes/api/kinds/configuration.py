@@ -134,7 +134,8 @@ def _json_object(faults: Faults, path: str, encoded: str) -> None:
     except (ValueError, binascii.Error):
         faults.invalid(path, _REDACTED, "unexpected end of JSON input" if not encoded else "invalid character")
         return
-    if not isinstance(value, dict):
+    # A null decodes into any map.
+    if value is not None and not isinstance(value, dict):
         kind = {list: "array", str: "string", bool: "bool"}.get(type(value), "number")
         faults.invalid(
             path, _REDACTED, f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"

@@ -229,6 +229,9 @@ def test_autoscalers_survive_the_way_through_v1(
     v1 = conversion.from_storage(r.HORIZONTALPODAUTOSCALERS_V1, obj)
     assert v1["apiVersion"] == "autoscaling/v1"
     assert v1["spec"].get("targetCPUUtilizationPercentage") == cpu
+    if not metrics:
+        target = {"type": "Utilization", "averageUtilization": 80}
+        obj["spec"]["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
     assert conversion.to_storage(r.HORIZONTALPODAUTOSCALERS_V1, v1) == obj
 
 

@@ -161,7 +161,7 @@ def policy(**spec: Any) -> Object:
             'spec.validations[0].reason: Unsupported value: "x": '
             'supported values: "Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"',
         ]),
-        (policy(validations=[{"expression": "true", "message": "a\nb"}, {"expression": "a &&\nb"}]), [
+        (policy(validations=[{"expression": "true", "message": "a\nb"}, {"expression": "true &&\ntrue"}]), [
             'spec.validations[0].message: Invalid value: "a\\nb": message must not contain line breaks',
             "spec.validations[1].message: Required value: "
             "message must be specified if expression contains line breaks",
