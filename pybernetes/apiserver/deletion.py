@@ -31,9 +31,21 @@ _RETURNS_OBJECT = frozenset(
     (
         "core/namespaces", "core/pods", "core/podtemplates", "core/resourcequotas",
         "core/serviceaccounts", "core/persistentvolumes", "core/persistentvolumeclaims", "core/services",
+        "storage.k8s.io/csidrivers", "storage.k8s.io/csinodes", "storage.k8s.io/storageclasses",
+        "storage.k8s.io/volumeattachments", "storage.k8s.io/volumeattributesclasses",
     )
 )  # fmt: skip
 """Kinds whose deletion answers with the object and not with a Status."""
+
+
+_ORPHANS_BY_DEFAULT = frozenset(("batch/jobs", "core/replicationcontrollers"))
+"""Kinds whose dependents stay where a deletion does not say what becomes of them: as it was before there was a garbage
+collector."""
+
+_JOB_WARNING = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or "
+    "set propagationPolicy=Orphan to suppress this warning"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,8 @@ def _wanted_finalizer(resource: Resource, obj: Object, options: DeleteOptions) -
     if options.propagation_policy is not None:
         return {"Orphan": ORPHAN, "Foreground": FOREGROUND}.get(options.propagation_policy, "")
     present = obj["metadata"].get("finalizers") or ()
-    return next((f for f in present if f in (ORPHAN, FOREGROUND)), "")
+    by_default = ORPHAN if resource.storage_id in _ORPHANS_BY_DEFAULT else ""
+    return next((f for f in present if f in (ORPHAN, FOREGROUND)), by_default)
 
 
 def _finalizers(resource: Resource, obj: Object, options: DeleteOptions) -> list[str]:
@@ -169,6 +182,12 @@ class Deleter:
         """Deletes the named object. Raises `NotFound`, and `Conflict` where a precondition does not hold."""
         assert info.resource is not None
         resource = conversion.storage_resource(info.resource)
+        if (
+            resource.storage_id == "batch/jobs"
+            and options.propagation_policy is None
+            and options.orphan_dependents is None
+        ):
+            info.warnings.append(_JOB_WARNING)
         registry = self._registry
         storage, strategy = registry.storage, registry.kinds.strategy(resource)
         for _ in range(_TRIES):

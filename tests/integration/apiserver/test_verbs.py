@@ -134,6 +134,43 @@ async def test_the_ways_to_say_what_becomes_of_dependents(server: Server) -> Non
     assert again.status == 200 and (await server.get(f"{MAPS}/a")).status == 404
 
 
+async def test_jobs_and_replication_controllers_orphan_by_default(server: Server) -> None:
+    """As before there was a garbage collector; of jobs it is told."""
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    job = {"template": {**template, "spec": {**template["spec"], "restartPolicy": "Never"}}}
+    controllers = "/api/v1/namespaces/default/replicationcontrollers"
+    jobs = "/apis/batch/v1/namespaces/default/jobs"
+    for path, spec, warns in ((jobs, job, True), (controllers, {"template": template}, False)):
+        for name, query, finalizers in (
+            ("a", {}, ["orphan"]),
+            ("b", {"propagationPolicy": "Background"}, None),
+            ("c", {"propagationPolicy": "Orphan"}, ["orphan"]),
+            ("d", {"orphanDependents": "false"}, None),
+        ):
+            assert (await server.post(path, {"metadata": {"name": name}, "spec": spec})).status == 201
+            answer = await server.delete(f"{path}/{name}", **query)
+            assert answer.status == 200
+            assert ("child pods are preserved" in answer.headers.get("Warning", "")) is (warns and not query)
+            left = await server.get(f"{path}/{name}")
+            assert (left.json["metadata"]["finalizers"] if left.status == 200 else None) == finalizers, (path, name)
+    await server.post(jobs, {"metadata": {"name": "e"}, "spec": job})
+    assert "child pods are preserved" in (await server.delete(jobs)).headers["Warning"]
+    await server.post(DEPLOYMENTS, deployment("d"))
+    assert (await server.delete(f"{DEPLOYMENTS}/d")).json["status"] == "Success", "others go with what they own"
+
+
+async def test_what_a_deletion_answers_with(server: Server) -> None:
+    for path, body, kind in (
+        ("/apis/storage.k8s.io/v1/storageclasses", {"metadata": {"name": "s"}, "provisioner": "p"}, "StorageClass"),
+        ("/apis/storage.k8s.io/v1/csidrivers", {"metadata": {"name": "s"}, "spec": {}}, "CSIDriver"),
+        ("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "s"}}, "ServiceAccount"),
+        ("/api/v1/namespaces/default/secrets", {"metadata": {"name": "s"}}, "Status"),
+        ("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": "s"}, "value": 1}, "Status"),
+    ):
+        assert (await server.post(path, body)).status == 201, path
+        assert (await server.delete(f"{path}/s")).json["kind"] == kind
+
+
 async def test_collections_by_selector_and_in_pages(server: Server) -> None:
     for i in range(6):
         body = config_map(f"m{i}")
