@@ -23,6 +23,7 @@ from pybernetes.api.resources import (
     SERVICEACCOUNTS,
     VOLUMEATTACHMENTS,
 )
+from pybernetes.api.selectors import SelectorError, parse_field_selector
 from pybernetes.api.user import NODES_GROUP, User
 from pybernetes.apiserver.interfaces import Attributes, Decision, ObservableReader
 from pybernetes.apiserver.rbac import compile_rules
@@ -325,7 +326,7 @@ class NodeAuthorizer:
             if verb in ("create", "update", "patch"):
                 return _ALLOWED
             if verb in ("get", "list", "watch"):
-                if attributes.name == node or _selects(attributes.field_selector, "metadata.name", node, default=False):
+                if attributes.name == node or _selects(attributes.field_selector, "metadata.name", node):
                     return _ALLOWED
                 if not attributes.name:
                     return Decision(False, f"node '{node}' cannot read all nodes, only its own Node object")
@@ -393,12 +394,12 @@ def _volume_secrets(volume: Object) -> set[tuple[str, str]]:
     return found
 
 
-def _selects(selector: str | None, field: str, value: str, *, default: bool = True) -> bool:
-    """Whether a field selector demands ``field=value``; `default` where the selector is not known."""
-    if selector is None:
-        return default
-    for part in selector.split(","):
-        key, sep, wanted = part.partition("=")
-        if sep and not key.endswith("!") and key == field and wanted.lstrip("=") == value:
-            return True
-    return False
+def _selects(selector: str | None, field: str, value: str) -> bool:
+    """Whether a field selector lets through nothing but ``field=value``. One that cannot be read, or is not told,
+    does not."""
+    if not selector:
+        return False
+    try:
+        return parse_field_selector(selector).exact(field) == value
+    except SelectorError:
+        return False

@@ -16,12 +16,14 @@ import orjson
 from pybernetes.api import errors
 from pybernetes.api.kinds.scale import from_scale, to_scale
 from pybernetes.api.meta import Object, clone
+from pybernetes.api.names import path_segment_name
 from pybernetes.api.patch import apply as ssa
 from pybernetes.api.patch import scaling
 from pybernetes.api.patch.managed import RESET
 from pybernetes.api.patch.scope import scope_of
 from pybernetes.api.resources import COMPONENTSTATUSES, Resource, by_kind
 from pybernetes.api.schema.text import GO_KINDS
+from pybernetes.api.selectors import SelectorError, parse_field_selector
 from pybernetes.apiserver import conversion, patching, subresources
 from pybernetes.apiserver.authorization import access_denied
 from pybernetes.apiserver.components import Components
@@ -80,8 +82,9 @@ class Operations:
         else:
             name = info.name
             namespace = info.namespace
-            if not name and field_selector:
-                name = _selected_name(field_selector)
+            if not name:
+                if field_selector and (verb or info.verb) in ("list", "watch"):
+                    name = _selected_name(field_selector)
             elif resource.plural == "namespaces" and not resource.group:
                 namespace = name
             attributes = Attributes(
@@ -367,10 +370,12 @@ def _check_applied_name(info: RequestInfo, configuration: Object) -> None:
 
 def _selected_name(field_selector: str) -> str:
     """The name that a field selector fixes, which counts as the request's name for authorization."""
-    for term in field_selector.split(","):
-        if term.startswith("metadata.name="):
-            return term[len("metadata.name=") :].lstrip("=")
-    return ""
+    try:
+        name = parse_field_selector(field_selector).exact("metadata.name")
+    except SelectorError:
+        # The request is refused for it later, and may not be let in by it now.
+        return ""
+    return "" if not name or path_segment_name(name) else name
 
 
 def check_kind(body: Object, what: What) -> Object:

@@ -121,6 +121,28 @@ async def test_a_users_rights(server: Server, pki: ClusterPKI, tmp_path: Path) -
     assert (await ask(server, alice, "GET", path)).status == 403
 
 
+async def test_a_selector_is_no_way_around_a_name(server: Server, pki: ClusterPKI, tmp_path: Path) -> None:
+    alice = context_of(pki, tmp_path, pki.issue_client("alice"))
+    for name in ("mine", "other"):
+        await server.admin.create(CONFIGMAPS, {"metadata": {"name": name}}, "default")
+    verbs = ["list", "watch", "deletecollection"]
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs, "resourceNames": ["mine"]}
+    await server.admin.create(ROLES, {"metadata": {"name": "r"}, "rules": [rule]}, "default")
+    binding = {
+        "metadata": {"name": "b"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}],
+    }
+    await server.admin.create(ROLEBINDINGS, binding, "default")
+    path = "/api/v1/namespaces/default/configmaps?fieldSelector="
+    listed = await ask(server, alice, "GET", path + "metadata.name%3Dmine")
+    assert [i["metadata"]["name"] for i in listed.json["items"]] == ["mine"]
+    # The comma is part of the value: this selects all config maps but one that nobody has.
+    for selector in ("metadata.name!%3Dx%5C,metadata.name%3Dmine", "metadata.namespace!%3Dx%5C,metadata.name%3Dmine"):
+        assert (await ask(server, alice, "GET", path + selector)).status == 403, selector
+    assert (await ask(server, alice, "DELETE", path + "metadata.name%3Dmine")).status == 403
+
+
 async def test_a_service_accounts_token(server: Server, pki: ClusterPKI, tmp_path: Path) -> None:
     nobody = context_of(pki, tmp_path, None)
     bearer = {"Authorization": f"Bearer {await token_of(server)}"}

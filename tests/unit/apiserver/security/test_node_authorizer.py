@@ -120,7 +120,13 @@ def test_volumes_behind_claims(nodes: NodeAuthorizer, reader: MemoryReader) -> N
 def test_lists_need_a_selector(nodes: NodeAuthorizer) -> None:
     listing = {"verb": "list", "resource": "pods", "namespace": ""}
     assert nodes.authorize(ask(N1, **listing, field_selector="spec.nodeName=n1")).allowed
-    for selector in ("", "spec.nodeName=n2", "spec.nodeName!=n1", "metadata.name=n1"):
+    for selector in (
+        "",
+        "spec.nodeName=n2",
+        "spec.nodeName!=n1",
+        "metadata.name=n1",
+        "status.phase!=x\\,spec.nodeName=n1",
+    ):
         assert not nodes.authorize(ask(N1, **listing, field_selector=selector)).allowed, selector
 
 
