@@ -36,7 +36,9 @@ def _value(node: Node, random: Random, depth: int) -> Any:
 
 
 def _unique(node: ListNode, items: list[Any], random: Random) -> list[Any]:
-    """The items of an associative list, each with a key of its own."""
+    """The items of an associative list, each with a key of its own; the same for strategic merge patch's key."""
+    if "merge" in node.patch_strategies:
+        items = _unique_to_patches(node, items, random)
     if node.list_type == "atomic":
         return items
     found: dict[Any, Any] = {}
@@ -49,6 +51,18 @@ def _unique(node: ListNode, items: list[Any], random: Random) -> list[Any]:
             found[tuple(item.get(k, fields[k].default) for k in node.map_keys)] = item
         else:
             found[item] = item
+    return list(found.values())
+
+
+def _unique_to_patches(node: ListNode, items: list[Any], random: Random) -> list[Any]:
+    if not node.merge_key:
+        return list(dict.fromkeys(items))
+    fields = node.items.fields if isinstance(node.items, ObjectNode) else {}
+    found: dict[Any, Any] = {}
+    for item in items:
+        if node.merge_key not in item:
+            item[node.merge_key] = _value(fields[node.merge_key].node, random, 0)
+        found[item[node.merge_key]] = item
     return list(found.values())
 
 

@@ -75,6 +75,9 @@ def _allowed_by_last_applied(live: Object, scope: Scope) -> set[FieldPath]:
     return own - {*difference.added, *difference.modified, *difference.removed}
 
 
+_METADATA: FieldPath = ("f:metadata",)
+
+
 def _prune(merged: Object, state: Managed, last_fields: FieldSet, node: ObjectNode) -> Object:
     """`merged` without what the manager applied last time, does not apply now and nobody else holds."""
     nobodys = last_fields
@@ -83,7 +86,8 @@ def _prune(merged: Object, state: Managed, last_fields: FieldSet, node: ObjectNo
     if not nobodys:
         return merged
     last = set(fields.paths(last_fields))
-    last_named = typed.with_named_fields(last, node)
+    # What names the object is nobody's, and stays whatever goes.
+    last_named = typed.with_named_fields(last, node) - {_METADATA}
     everything = typed.with_named_fields(typed.field_set(merged, node), node)
 
     def left(value: Object) -> set[FieldPath]:
