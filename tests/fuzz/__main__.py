@@ -1,8 +1,9 @@
-"""``python -m tests.fuzz [--requests N] [--seed N]``: a campaign of any length; ``make fuzz`` runs it."""
+"""``python -m tests.fuzz [--requests N] [--seconds N] [--seed N]``: a campaign; ``make fuzz`` runs it."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from tests.fuzz.campaign import fuzz
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.fuzz")
     parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20))
     arguments = parser.parse_args()
     started = time.monotonic()
@@ -23,10 +25,10 @@ def main() -> int:
         print(f"{time.monotonic() - started:6.0f} s  {text}", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="p8s-fuzz-") as directory:
-        report = fuzz(Path(directory), arguments.requests, arguments.seed, progress)
+        report = fuzz(Path(directory), arguments.requests, arguments.seed, arguments.seconds, progress)
     faults = report.faults()
-    for fault in faults:
-        print(fault, end="\n\n")
+    for fault in faults[len(report.failures) :]:
+        print(fault)
     print(report)
     return 1 if faults else 0
 

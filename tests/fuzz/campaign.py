@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -96,11 +97,16 @@ class Campaign:
         self._seen: set[tuple[str, str]] = set()
         self.report = Report(seed)
 
-    def run(self, requests: int) -> Report:
+    def run(self, requests: int, seconds: float = math.inf) -> Report:
+        """Ends after that many requests, or with the round in which that many seconds are over."""
         started = time.monotonic()
         self._prepare()
         round_number = 0
-        while self.report.sent < requests and len(self.report.failures) < FAILURES_MAX:
+        while (
+            self.report.sent < requests
+            and len(self.report.failures) < FAILURES_MAX
+            and time.monotonic() - started < seconds
+        ):
             wanted = min(ROUND_REQUESTS, requests - self.report.sent)
             for name, (source, share) in SOURCES.items():
                 # Not hash(): it differs from process to process.
@@ -144,6 +150,7 @@ class Campaign:
         if key not in self._seen:
             self._seen.add(key)
             self.report.failures.append(Failure(request, what, fault))
+            self._progress(str(self.report.failures[-1]))
 
     # ---- tidying up
 
@@ -186,10 +193,16 @@ class Campaign:
             self._target.ask("DELETE", path, {"gracePeriodSeconds": 0})
 
 
-def fuzz(directory: Path, requests: int, seed: int, progress: Callable[[str], None] = lambda _: None) -> Report:
+def fuzz(
+    directory: Path,
+    requests: int,
+    seed: int,
+    seconds: float = math.inf,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Report:
     with fuzzed_server(directory) as target:
         campaign = Campaign(target, seed, progress)
-        report = campaign.run(requests)
+        report = campaign.run(requests, seconds)
         if not target.alive:
             request = Request("own", "GET", "/", ())
             report.failures.append(Failure(request, f"the server ended: {target.process.poll()}", target.last_fault()))
