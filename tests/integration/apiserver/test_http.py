@@ -370,3 +370,37 @@ async def test_lists_are_no_single_objects(server: Server) -> None:
     assert (answer.status, answer.json["message"]) == (406, text)
     both = await accept(server, "/api/v1/namespaces", f"{many},application/json")
     assert both.json["kind"] == "PartialObjectMetadataList"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "admissionregistration.k8s.io/v1beta1",
+        "admissionregistration.k8s.io/v1alpha1/mutatingadmissionpolicies",
+        "apps/v1beta1",
+        "batch/v1beta1/cronjobs",
+        "certificates.k8s.io/v1alpha1",
+        "certificates.k8s.io/v1beta1/clustertrustbundles",
+        "coordination.k8s.io/v1alpha2/leasecandidates",
+        "flowcontrol.apiserver.k8s.io/v1beta3/flowschemas",
+        "internal.apiserver.k8s.io",
+        "internal.apiserver.k8s.io/v1alpha1/storageversions",
+        "networking.k8s.io/v1beta1/servicecidrs",
+        "resource.k8s.io/v1beta1",
+        "resource.k8s.io/v1beta2/resourceclaims",
+        "resource.k8s.io/v1alpha3/devicetaintrules",
+        "scheduling.k8s.io/v1alpha1/workloads",
+        "storage.k8s.io/v1beta1/volumeattributesclasses",
+        "storagemigration.k8s.io",
+        "storagemigration.k8s.io/v1beta1/storageversionmigrations",
+    ],
+)
+async def test_alpha_and_beta_versions_are_off(server: Server, path: str) -> None:
+    """As upstream's default: the version is in no list, and a request for it finds nothing."""
+    answer = await server.get(f"/apis/{path}")
+    assert (answer.status, answer.body) == (404, b"404 page not found\n")
+    group, _, rest = path.partition("/")
+    groups = {g["name"]: {v["version"] for v in g["versions"]} for g in (await server.get("/apis")).json["groups"]}
+    assert rest.partition("/")[0] not in groups.get(group, set()) and all(
+        version.startswith("v") and version[1:].isdigit() for versions in groups.values() for version in versions
+    )
