@@ -363,11 +363,14 @@ async def run_upgrade(
     )
     if isinstance(answer, Refusal):
         return refusal_response(answer)
+    taken = TakenOver(101)
     try:
+        # As before any answer's head leaves.
+        await request._prepare_hook(taken)
         await _copy(request, upstream, _switching(answer))
     finally:
         upstream.close()
-    return TakenOver(101)
+    return taken
 
 
 def refusal_response(refusal: Refusal) -> web.Response:

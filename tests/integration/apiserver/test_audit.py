@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,8 @@ from pybernetes.apiserver.audit.trail import AuditTrail
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.lib.clock import SystemClock
 from tests.integration.apiserver.conftest import Server, running
+from tests.integration.apiserver.peers import Head, kubelet, make_pod, raw_client, until
+from tests.integration.apiserver.peers import ask as ask_raw
 from tests.integration.apiserver.test_odd_headers import raw
 from tests.integration.apiserver.test_security_http import ask, context_of
 
@@ -112,6 +115,29 @@ async def test_a_watch_is_told_when_it_starts_and_when_it_ends(pki: ClusterPKI, 
         ("watch", "RequestReceived", None),
         ("watch", "ResponseComplete", 400),
     ]
+
+
+async def test_a_connection_is_told_when_it_is_taken_over(pki: ClusterPKI, tmp_path: Path) -> None:
+    async def hang_up(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\nbye")
+        await writer.drain()
+
+    rule = {"level": "RequestResponse", "resources": [{"resources": ["pods/exec", "pods/log"]}]}
+    async with audited(pki, tmp_path, rule) as (server, events), kubelet(pki, tmp_path, hang_up) as made:
+        await make_pod(server, made.port)
+        path = "/api/v1/namespaces/default/pods/web/exec?command=x"
+        async with raw_client(server, pki) as (reader, writer):
+            answer = await ask_raw((reader, writer), "POST", path, Connection="Upgrade", Upgrade="SPDY/3.1")
+            assert answer.status == 101
+            assert await reader.read(-1) == b"bye"
+        await until(lambda: made.open == 0)
+    told = events()
+    assert [(e["stage"], e.get("responseStatus", {}).get("code")) for e in told] == [
+        ("RequestReceived", None),
+        ("ResponseStarted", 101),
+        ("ResponseComplete", 101),
+    ]
+    assert told[0]["verb"] == "create" and told[0]["objectRef"]["subresource"] == "exec"
 
 
 async def test_credentials_that_do_not_hold(pki: ClusterPKI, tmp_path: Path) -> None:
