@@ -7,8 +7,9 @@ Source: the Kubernetes API conventions and ``k8s.io/apimachinery/pkg/util/strate
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
+
+import orjson
 
 from pybernetes.api.errors import BadRequest, Invalid
 from pybernetes.api.meta import Object
@@ -52,12 +53,20 @@ def _key_of(item: Any, merge_key: str) -> Any:
     return item[merge_key]
 
 
-def _same(a: Any, b: Any) -> bool:
-    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+def _comparable(key: Any) -> Any:
+    """What a key is told from others by: unlike Python's, true is not 1. Hashable, also where it is no scalar."""
+    if type(key) is str:
+        return key
+    return orjson.dumps(key) if isinstance(key, (dict, list)) else (isinstance(key, bool), key)
 
 
-def _position(keys: list[Any], key: Any) -> int:
-    return next((i for i, k in enumerate(keys) if _same(k, key)), -1)
+def _keys_of(items: list[Any], merge_key: str) -> list[Any]:
+    return [_comparable(_key_of(item, merge_key)) for item in items]
+
+
+def _places(keys: list[Any]) -> dict[Any, int]:
+    """The first place of each key."""
+    return {key: i for i, key in reversed(list(enumerate(keys)))}
 
 
 # ---- what a patch says about a place where nothing is yet -------------------------------------------------------
@@ -117,14 +126,18 @@ def _merge_map(live: dict[str, Any], patch: dict[str, Any], node: Node) -> dict[
     if directive not in (None, "merge"):
         raise BadRequest(f"unknown patch type: {go_text(directive)} in map: {go_text(patch)}")
     target = dict(live)
-    _retain_keys(target, patch)
-    ordered = _orders(target, patch, node)
+    ordered: set[str] = set()
+    if any(key.startswith("$") for key in patch):
+        _retain_keys(target, patch)
+        ordered = _orders(target, patch, node)
     for key, value in patch.items():
-        if key in (_PATCH, _RETAIN_KEYS) or key in ordered or key.startswith(_ORDER + "/"):
-            continue
-        if key.startswith(_DELETE):
-            _delete_items(target, key, value)
-        elif value is None:
+        if key.startswith("$") or key in ordered:
+            if key.startswith(_DELETE):
+                _delete_items(target, key, value)
+                continue
+            if key in (_PATCH, _RETAIN_KEYS) or key in ordered or key.startswith(_ORDER + "/"):
+                continue
+        if value is None:
             target.pop(key, None)
         elif key not in target or type(target[key]) is not type(value):
             target[key] = _plain(value)
@@ -151,7 +164,8 @@ def _delete_items(target: dict[str, Any], directive: str, value: Any) -> None:
         raise BadRequest(_BAD_PRIMITIVE_LIST)
     live = target.get(key)
     if isinstance(live, list):
-        target[key] = [v for v in live if _position(value, v) < 0]
+        gone = set(_keys_of(value, ""))
+        target[key] = [v for v in live if _comparable(v) not in gone]
 
 
 # ---- lists ------------------------------------------------------------------------------------------------------
@@ -171,24 +185,26 @@ def _merge_list(live: list[Any], patch: list[Any], node: ListNode) -> list[Any]:
     if not live and not patch:
         return live
     if not _check_items(live, patch):
+        known = set(_keys_of(live, ""))
         merged = list(live)
-        for item in patch:
-            if _position(merged, item) < 0:
+        for item, key in zip(patch, _keys_of(patch, ""), strict=True):
+            if key not in known:
                 merged.append(item)
-        return _arrange(merged, patch, live, lambda item: item)
+                known.add(key)
+        return _arrange(merged, patch, live, "")
     merge_key = node.merge_key
     if not merge_key:
         raise BadRequest("cannot merge lists without merge key for type struct")
 
     replace = False
     plain: list[dict[str, Any]] = []
+    gone: set[Any] = set()
     for item in patch:
         directive = item.get(_PATCH)
         if directive is None:
             plain.append(item)
         elif directive == "delete":
-            gone = _key_of(item, merge_key)
-            live = [v for v in live if not _same(_key_of(v, merge_key), gone)]
+            gone.add(_comparable(_key_of(item, merge_key)))
         elif directive == "replace":
             replace = True
         elif directive == "merge":
@@ -198,31 +214,34 @@ def _merge_list(live: list[Any], patch: list[Any], node: ListNode) -> list[Any]:
     if replace:
         return [_plain(item) for item in plain]
 
+    if gone:
+        live = [v for v, key in zip(live, _keys_of(live, merge_key), strict=True) if key not in gone]
     merged = list(live)
-    keys = [_key_of(item, merge_key) for item in merged]
+    places = _places(_keys_of(merged, merge_key))
     for item in plain:
-        at = _position(keys, _key_of(item, merge_key))
-        if at < 0:
+        key = _comparable(_key_of(item, merge_key))
+        at = places.get(key)
+        if at is None:
+            places[key] = len(merged)
             merged.append(_plain(item))
-            keys.append(item[merge_key])
         else:
             merged[at] = _merge_map(merged[at], item, node.items)
-    return _arrange(merged, plain, live, lambda item: _key_of(item, merge_key))
+    return _arrange(merged, plain, live, merge_key)
 
 
-def _arrange(items: list[Any], first: list[Any], second: list[Any], key: Callable[[Any], Any]) -> list[Any]:
+def _arrange(items: list[Any], first: list[Any], second: list[Any], merge_key: str) -> list[Any]:
     """The items in order: those that `first` names in its order; others, in the order of `second`, go before the next
     of those wherever `second` has them before it."""
-    first_keys, second_keys = [key(v) for v in first], [key(v) for v in second]
-    named = [(v, key(v)) for v in items if _position(first_keys, key(v)) >= 0]
-    named.sort(key=lambda pair: _position(first_keys, pair[1]))
-    others = [(v, key(v)) for v in items if _position(first_keys, key(v)) < 0]
-    others.sort(key=lambda pair: _position(second_keys, pair[1]))
+    wanted = _places(_keys_of(first, merge_key))
+    places = _places(_keys_of(second, merge_key))
+    keyed = list(zip(items, _keys_of(items, merge_key), strict=True))
+    named = sorted((pair for pair in keyed if pair[1] in wanted), key=lambda pair: wanted[pair[1]])
+    others = sorted((pair for pair in keyed if pair[1] not in wanted), key=lambda pair: places.get(pair[1], -1))
     out: list[Any] = []
     i = 0
-    for value, value_key in named:
-        place = _position(second_keys, value_key)
-        while i < len(others) and 0 <= _position(second_keys, others[i][1]) < place:
+    for value, key in named:
+        place = places.get(key, -1)
+        while i < len(others) and 0 <= places.get(others[i][1], -1) < place:
             out.append(others[i][0])
             i += 1
         out.append(value)
@@ -250,7 +269,7 @@ def _orders(target: dict[str, Any], patch: dict[str, Any], node: Node) -> set[st
         else:
             merged = _merge_list(live, changes, below) if changes is not None else live
         assert merged is not None
-        target[key] = _arrange(merged, order, live or [], lambda item, k=merge_key: _key_of(item, k))  # type: ignore[misc]
+        target[key] = _arrange(merged, order, live or [], merge_key)
         done.add(key)
     return done
 
@@ -259,13 +278,13 @@ def _check_order(changes: list[Any], order: list[Any], merge_key: str) -> None:
     """The patch's items must stand in `order`, in the same sequence."""
     if not order or not changes:
         return
-    wanted = [_key_of(v, merge_key) for v in order]
+    wanted = _keys_of(order, merge_key)
     at = 0
     for item in changes:
         if isinstance(item, dict) and _PATCH in item:
             continue
-        key = _key_of(item, merge_key)
-        while at < len(wanted) and not _same(wanted[at], key):
+        key = _comparable(_key_of(item, merge_key))
+        while at < len(wanted) and wanted[at] != key:
             at += 1
         if at == len(wanted):
             raise BadRequest(

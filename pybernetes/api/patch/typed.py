@@ -8,6 +8,7 @@ Source: ``sigs.k8s.io/structured-merge-diff/v6/typed`` and the documentation of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,7 +59,7 @@ def _several(names: list[str]) -> frozenset[str]:
     """The path elements that several items of a list have: each is one field as a whole."""
     if len(set(names)) == len(names):
         return frozenset()
-    return frozenset(name for name in names if names.count(name) > 1)
+    return frozenset(name for name, count in Counter(names).items() if count > 1)
 
 
 # ---- which fields a value sets ----------------------------------------------------------------------------------

@@ -61,3 +61,25 @@ def test_merge_patches(seed: int, other: int) -> None:
         assert merge.apply(one, patch) == two
         assert merge.apply(two, patch) == two
         assert orjson.dumps([one, patch]) == before
+
+
+def test_long_lists_cost_what_they_are_long() -> None:
+    """Ten thousands of items, compared each with each, would take minutes; a request may hold as many."""
+    node = type_of(resources.PODS)
+    finalizers = [f"example.com/{i}" for i in range(30_000)]
+    one: dict[str, Any] = {"metadata": {"finalizers": finalizers[:20_000]}, "spec": {"containers": []}}
+    patch: dict[str, Any] = {
+        "metadata": {
+            "finalizers": finalizers[10_000:],
+            "$deleteFromPrimitiveList/finalizers": finalizers[:5_000],
+            "$setElementOrder/finalizers": finalizers[5_000:],
+        }
+    }
+    assert strategic.apply(one, patch, node)["metadata"]["finalizers"] == finalizers[5_000:]
+    containers = [{"name": f"c{i}", "image": "i"} for i in range(20_000)]
+    one["spec"]["containers"] = containers[:15_000]
+    changes = [{"name": c["name"], "image": "j"} for c in containers[10_000:]]
+    gone = [{"name": c["name"], "$patch": "delete"} for c in containers[:5_000]]
+    patched = strategic.apply(one, {"spec": {"containers": changes + gone}}, node)["spec"]["containers"]
+    assert [c["name"] for c in patched] == [c["name"] for c in containers[5_000:]]
+    assert {c["image"] for c in patched[5_000:]} == {"j"}
