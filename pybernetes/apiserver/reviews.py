@@ -6,31 +6,24 @@ from the authenticator's and authorizer's own tables and wait for nothing.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from pybernetes.api import errors
 from pybernetes.api.meta import Object, metadata
 from pybernetes.api.time import format_time
-from pybernetes.api.user import SYSTEM_MASTERS, User
+from pybernetes.api.user import User
 from pybernetes.apiserver import review_specs
 from pybernetes.apiserver.authenticators.chain import InvalidToken, TokenChain
 from pybernetes.apiserver.interfaces import Authorizer, HandlerKey, ObjectHandler, RequestInfo
-from pybernetes.apiserver.node_authorizer import node_name_of
-from pybernetes.apiserver.rbac import Rule
+from pybernetes.apiserver.rule_resolution import RuleResolution
 from pybernetes.lib.clock import Clock
 
 _AUTHENTICATION = "authentication.k8s.io"
 _AUTHORIZATION = "authorization.k8s.io"
 
 
-class RuleResolver(Protocol):
-    def rules_for(self, user: User, namespace: str) -> tuple[list[Rule], list[str]]: ...
-
-
 class Reviews:
     """The handlers, bound to what they ask."""
 
-    def __init__(self, tokens: TokenChain, authorizer: Authorizer, rules: RuleResolver, clock: Clock) -> None:
+    def __init__(self, tokens: TokenChain, authorizer: Authorizer, rules: RuleResolution, clock: Clock) -> None:
         self._tokens = tokens
         self._authorizer = authorizer
         self._rules = rules
@@ -90,31 +83,23 @@ class Reviews:
         namespace = str((body.get("spec") or {}).get("namespace") or "")
         if not namespace:
             raise errors.BadRequest("no namespace on request")
-        rules, faults = self._rules.rules_for(info.user, namespace)
-        if SYSTEM_MASTERS in info.user.groups and not rules:
-            rules = [
-                {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
-                {"verbs": ["*"], "nonResourceURLs": ["*"]},
-            ]
-        is_node = node_name_of(info.user) is not None
-        if is_node:
-            faults.append("node authorizer does not support user rule resolution")
+        found = self._rules.rules_for(info.user, namespace)
         status: Object = {
             "resourceRules": [
                 _without_empty(
                     {k: list(rule.get(k) or ()) for k in ("verbs", "apiGroups", "resources", "resourceNames")}
                 )
-                for rule in rules
+                for rule in found.rules
                 if rule.get("resources")
             ],
             "nonResourceRules": [
                 {"verbs": list(rule["verbs"]), "nonResourceURLs": list(rule["nonResourceURLs"])}
-                for rule in rules
+                for rule in found.rules
                 if rule.get("nonResourceURLs")
             ],
-            "incomplete": is_node,
+            "incomplete": found.incomplete,
         }
-        if faults:
+        if faults := found.faults:
             status["evaluationError"] = "[" + ", ".join(faults) + "]" if len(faults) > 1 else faults[0]
         return _answer(body, "SelfSubjectRulesReview", _AUTHORIZATION, status)
 

@@ -42,6 +42,7 @@ from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.apiserver.proxy import Proxies
 from pybernetes.apiserver.rbac import RBACAuthorizer
 from pybernetes.apiserver.reviews import Reviews
+from pybernetes.apiserver.rule_resolution import RuleResolution
 from pybernetes.apiserver.token_requests import TokenRequests
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER, ServiceAccountTokens
 from pybernetes.apiserver.webhook_authorizer import WebhookAuthorizer
@@ -72,6 +73,8 @@ class SecurityConfig:
     token_webhook: TokenWebhookConfig | None = None
     front_proxy: FrontProxyConfig | None = None
     issuer: str = CLUSTER_ISSUER
+    jwks_uri: str = ""
+    """Where others find the issuer's keys, if not below the issuer."""
     audiences: Sequence[str] = ()
     static_tokens: Mapping[str, User] = field(default_factory=dict)
     disabled_plugins: Sequence[str] = ()
@@ -92,9 +95,9 @@ class Security:
     admission: tuple[AdmissionPlugin, ...]
     object_handlers: dict[HandlerKey, ObjectHandler]
     connect_handlers: dict[HandlerKey, ConnectHandler]
-    openid_configuration: Object
+    openid_configuration: Object | None
     """Served at /.well-known/openid-configuration."""
-    jwks: Object
+    jwks: Object | None
     """Served at /openid/v1/jwks as application/jwk-set+json."""
     tokens: ServiceAccountTokens
     transport: KubeletTransport
@@ -139,7 +142,7 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
     transport = KubeletTransport(config.pki.kubelet_client_context(), config.socket_factory)
     token_requests = TokenRequests(tokens, reader, clock)
     object_handlers: dict[HandlerKey, ObjectHandler] = {
-        **Reviews(chain, authorizer, rbac, clock).handlers(),
+        **Reviews(chain, authorizer, RuleResolution(config.authorizers, rbac), clock).handlers(),
         ("", "serviceaccounts", "token"): token_requests.create,
     }
     return Security(
@@ -154,8 +157,8 @@ def build_security(config: SecurityConfig, reader: ObservableReader, client_for:
             **PodConnections(reader, transport, authorizer).handlers(),
             **Proxies(reader, transport).handlers(),
         },
-        openid_configuration=tokens.openid_configuration(),
-        jwks=tokens.jwks(),
+        openid_configuration=tokens.openid_configuration(config.jwks_uri),
+        jwks=tokens.jwks() if tokens.openid_configuration() is not None else None,
         tokens=tokens,
         transport=transport,
         outbound=outbound,

@@ -255,11 +255,14 @@ class ServiceAccountTokens:
 
     # OIDC.
 
-    def openid_configuration(self) -> Object:
-        """The document at ``/.well-known/openid-configuration``."""
+    def openid_configuration(self, jwks_uri: str = "") -> Object | None:
+        """The document at ``/.well-known/openid-configuration``. None for an issuer that is no https URL: nobody could
+        discover it, and upstream does not serve it either."""
+        if not self.issuer.startswith("https://"):
+            return None
         return {
             "issuer": self.issuer,
-            "jwks_uri": f"{self.issuer}/openid/v1/jwks",
+            "jwks_uri": jwks_uri or f"{self.issuer.rstrip('/')}/openid/v1/jwks",
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": [ALGORITHM],

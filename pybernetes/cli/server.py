@@ -273,6 +273,7 @@ def _security(
         front_proxy=options.front_proxy,
         authorizers=options.authorizers,
         issuer=options.issuer,
+        jwks_uri=options.jwks_uri,
         audiences=options.audiences,
     )
     return build_security(config, reader, client_for)

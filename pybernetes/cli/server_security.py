@@ -78,6 +78,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Take Secrets of type bootstrap.kubernetes.io/token for credentials.",
     ),
     click.option("--service-account-issuer", default=CLUSTER_ISSUER, show_default=True, help="Who issues tokens."),
+    click.option("--service-account-jwks-uri", default="", help="Where its keys are.  [default: below the issuer]"),
     click.option("--api-audiences", type=_NAMES, default=(), help="Whom tokens must be for.  [default: the issuer]"),
     click.option("--authentication-config", type=_FILE, help="An AuthenticationConfiguration: identity providers."),
     click.option("--oidc-issuer-url", default="", help="An identity provider's URL."),
@@ -184,6 +185,7 @@ class LoadedSecurity:
     bootstrap_tokens: bool = True
     static_tokens: dict[str, User] = field(default_factory=dict)
     issuer: str = CLUSTER_ISSUER
+    jwks_uri: str = ""
     audiences: Sequence[str] = ()
     jwt_issuers: tuple[JWTIssuerConfig, ...] = ()
     token_webhook: TokenWebhookConfig | None = None
@@ -201,6 +203,7 @@ class SecurityFlags:
     token_auth_file: Path | None
     enable_bootstrap_token_auth: bool
     service_account_issuer: str
+    service_account_jwks_uri: str
     api_audiences: tuple[str, ...]
     authentication_config: Path | None
     oidc_issuer_url: str
@@ -243,6 +246,7 @@ class SecurityFlags:
                 self.enable_bootstrap_token_auth,
                 static_tokens.load(self.token_auth_file) if self.token_auth_file else {},
                 self.service_account_issuer,
+                self.service_account_jwks_uri,
                 self.api_audiences,
                 issuers,
                 self._token_webhook(),

@@ -436,6 +436,17 @@ async def test_a_front_proxy_says_who_asks(pki: ClusterPKI, tmp_path: Path) -> N
         assert (await who(server, proxy)).status == 401
 
 
+async def test_an_issuer_that_nobody_can_discover(pki: ClusterPKI, tmp_path: Path) -> None:
+    async with running(pki, tmp_path, security={"issuer": "cluster.local"}) as server:
+        assert (await server.get("/.well-known/openid-configuration")).status == 404
+        assert (await server.get("/openid/v1/jwks")).status == 404
+    elsewhere = {"issuer": "https://issuer.example.com", "jwks_uri": "https://keys.example.com/k"}
+    async with running(pki, tmp_path, security=elsewhere) as server:
+        document = await server.get("/.well-known/openid-configuration")
+        assert (document.json["issuer"], document.json["jwks_uri"]) == tuple(elsewhere.values())
+        assert document.headers["Cache-Control"] == "public, max-age=3600"
+
+
 async def test_tokens_of_a_file(pki: ClusterPKI, tmp_path: Path) -> None:
     path = tmp_path / "tokens.csv"
     path.write_text('# comment\ns3cret,ops,7,"a,b"\nplain,viewer,8\n')

@@ -12,10 +12,13 @@ from pybernetes.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, SERVICEA
 from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
 from pybernetes.apiserver.authenticators.chain import TokenChain
 from pybernetes.apiserver.authorization import AuthorizerChain
+from pybernetes.apiserver.authorization_config import AuthorizationWebhook
 from pybernetes.apiserver.interfaces import RequestInfo
 from pybernetes.apiserver.node_authorizer import NodeAuthorizer
+from pybernetes.apiserver.outbound import WebhookConfig, trusting
 from pybernetes.apiserver.rbac import RBACAuthorizer
 from pybernetes.apiserver.reviews import Reviews
+from pybernetes.apiserver.rule_resolution import RuleResolution
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER, ServiceAccountTokens
 from pybernetes.lib.clock import ManualClock
 from tests.unit.apiserver.security.memory_reader import MemoryReader
@@ -42,7 +45,9 @@ def reviews(tokens: ServiceAccountTokens, reader: MemoryReader, clock: ManualClo
         roleRef={"kind": "ClusterRole", "name": "reader"},
     )
     rbac = RBACAuthorizer(reader)
-    return Reviews(TokenChain([tokens], tokens.audiences), AuthorizerChain([rbac]), rbac, clock)
+    return Reviews(
+        TokenChain([tokens], tokens.audiences), AuthorizerChain([rbac]), RuleResolution(("Node", "RBAC"), rbac), clock
+    )
 
 
 def info(user: User = ALICE, namespace: str = "") -> RequestInfo:
@@ -146,7 +151,7 @@ async def test_selectors_are_taken_as_far_as_they_are_understood(
 ) -> None:
     rbac = RBACAuthorizer(reader)
     chain = AuthorizerChain([NodeAuthorizer(reader), rbac])
-    reviews = Reviews(TokenChain([tokens], tokens.audiences), chain, rbac, clock)
+    reviews = Reviews(TokenChain([tokens], tokens.audiences), chain, RuleResolution(("Node", "RBAC"), rbac), clock)
     review = about(verb="list", resource="pods")
     review["spec"] |= {"user": "system:node:n1", "groups": ["system:nodes"]}
     review["spec"]["resourceAttributes"] |= selectors
@@ -174,6 +179,15 @@ async def test_my_rules(reviews: Reviews) -> None:
     node = User("system:node:n1", groups=("system:nodes",))
     answer = await reviews.self_subject_rules_review(info(node), {"spec": {"namespace": "shop"}})
     assert answer["status"]["incomplete"] is True
+
+
+async def test_rules_that_nobody_can_list(reader: MemoryReader) -> None:
+    rbac = RBACAuthorizer(reader)
+    hook = AuthorizationWebhook(WebhookConfig("https://hook", trusting(None)))
+    found = RuleResolution(("RBAC", hook), rbac).rules_for(ALICE, "shop")
+    assert found.incomplete and found.faults == ["webhook authorizer does not support user rule resolution"]
+    found = RuleResolution(("AlwaysAllow",), rbac).rules_for(ALICE, "shop")
+    assert found.rules[0]["resources"] == ["*"] and not found.incomplete
 
 
 async def test_who_am_i(reviews: Reviews) -> None:
