@@ -5,12 +5,36 @@ Amounts are counted in billionths (`quantity.NANO` of them make one), so they co
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pybernetes.api import quantity
 from pybernetes.api.meta import Object
 
 _MILLI = quantity.NANO // 1000
+
+
+_KNOWN_MAX = 8192
+
+
+@lru_cache(maxsize=_KNOWN_MAX)
+def _known_amount(text: str) -> int | None:
+    try:
+        return quantity.parse(text).nano
+    except quantity.QuantityError:
+        return None
+
+
+@lru_cache(maxsize=_KNOWN_MAX)
+def _known_thousandths(text: str) -> str:
+    """Canonical, rounded up to thousandths; what is no quantity as it is."""
+    try:
+        parsed = quantity.parse(text)
+    except quantity.QuantityError:
+        return text
+    if parsed.nano % _MILLI:
+        parsed = quantity.Quantity(-(-parsed.nano // _MILLI) * _MILLI, parsed.format)
+    return str(parsed)
 
 
 def _parse(value: object) -> quantity.Quantity | None:
@@ -24,6 +48,8 @@ def _parse(value: object) -> quantity.Quantity | None:
 
 def amount(value: object) -> int | None:
     """The amount in billionths, None where the value is no quantity."""
+    if type(value) is str:
+        return _known_amount(value)
     parsed = _parse(value)
     return None if parsed is None else parsed.nano
 
@@ -46,16 +72,12 @@ def canonical(value: Any) -> Any:
 
 def canonical_list(values: Object) -> Object:
     """A ResourceList in canonical form, each value rounded up to thousandths, which is the finest the API keeps."""
-    out: Object = {}
-    for name, value in values.items():
-        parsed = _parse(value)
-        if parsed is None:
-            out[name] = value
-        elif parsed.nano % _MILLI:
-            out[name] = str(quantity.Quantity(-(-parsed.nano // _MILLI) * _MILLI, parsed.format))
-        else:
-            out[name] = str(parsed)
-    return out
+    return {
+        name: value
+        if isinstance(value, bool) or not isinstance(value, (str, int, float))
+        else _known_thousandths(str(value))
+        for name, value in values.items()
+    }
 
 
 def format_like(nano: int, model: object) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from pybernetes.api import names
 from pybernetes.api.kinds.amounts import amount, quantity_fault
@@ -25,6 +26,9 @@ from pybernetes.api.meta import Object
 ONE_TYPE = "may not specify more than 1 volume type"
 
 
+_dns_label = lru_cache(maxsize=4096)(lambda value: tuple(names.dns_label(value)))
+
+
 def volumes(faults: Faults, path: str, items: list[Object], pod_name: str, *, is_pod: bool) -> dict[str, Object]:
     """Checks ``spec.volumes`` and returns the valid ones by name. `pod_name` is empty inside a template."""
     found: dict[str, Object] = {}
@@ -36,7 +40,9 @@ def volumes(faults: Faults, path: str, items: list[Object], pod_name: str, *, is
         if not name:
             faults.required(f"{at}.name")
         else:
-            faults.each(f"{at}.name", name, names.dns_label(name))
+            messages = _dns_label(name)
+            if messages:
+                faults.each(f"{at}.name", name, messages)
         if name in found:
             faults.duplicate(f"{at}.name", name)
         if len(faults) == before:
@@ -53,14 +59,15 @@ def volumes(faults: Faults, path: str, items: list[Object], pod_name: str, *, is
 
 def _source(faults: Faults, path: str, volume: Object, pod_name: str, is_pod: bool) -> None:
     count = 0
-    for kind, check in _SOURCES.items():
-        source = volume.get(kind)
-        if source is None:
-            continue
+    kinds = [kind for kind in volume if kind in _SOURCES and volume[kind] is not None]
+    if len(kinds) > 1:
+        kinds = [kind for kind in _SOURCES if kind in kinds]
+    for kind in kinds:
+        source = volume[kind]
         if count:
             faults.forbidden(f"{path}.{_SPELLED_WHEN_TOO_MANY.get(kind, kind)}", ONE_TYPE)
         else:
-            check(faults, f"{path}.{_SPELLED.get(kind, kind)}", source)
+            _SOURCES[kind](faults, f"{path}.{_SPELLED.get(kind, kind)}", source)
         count += 1
         if kind == "iscsi":
             initiator_length(faults, f"{path}.name", volume.get("name") or "", volume.get("name") or "", source)

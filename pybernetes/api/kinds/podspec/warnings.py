@@ -98,23 +98,29 @@ def pod_warnings(obj: Object, path: str = "") -> list[str]:
                 out.append(f"{prefix}metadata.annotations[{key}]: {text}")
     if spec.get("volumes"):
         out.extend(_volumes(at, spec["volumes"]))
-    out.extend(_repeats(f"{at}.hostAliases", "ip", spec.get("hostAliases") or []))
-    for i, alias in enumerate(spec.get("hostAliases") or ()):
-        out.extend(ip_warnings(f"{at}.hostAliases[{i}].ip", alias.get("ip") or ""))
-    secrets = spec.get("imagePullSecrets") or []
-    out.extend(_repeats(f"{at}.imagePullSecrets", "name", secrets))
-    for i, secret in enumerate(secrets):
-        if not secret.get("name"):
-            out.append(f'{at}.imagePullSecrets[{i}].name: invalid empty name ""')
-    for i, server in enumerate((spec.get("dnsConfig") or {}).get("nameservers") or ()):
-        out.extend(ip_warnings(f"{at}.dnsConfig.nameservers[{i}]", server))
+    if spec.get("hostAliases"):
+        out.extend(_repeats(f"{at}.hostAliases", "ip", spec["hostAliases"]))
+        for i, alias in enumerate(spec["hostAliases"]):
+            out.extend(ip_warnings(f"{at}.hostAliases[{i}].ip", alias.get("ip") or ""))
+    if spec.get("imagePullSecrets"):
+        out.extend(_repeats(f"{at}.imagePullSecrets", "name", spec["imagePullSecrets"]))
+        for i, secret in enumerate(spec["imagePullSecrets"]):
+            if not secret.get("name"):
+                out.append(f'{at}.imagePullSecrets[{i}].name: invalid empty name ""')
+    if spec.get("dnsConfig"):
+        for i, server in enumerate(spec["dnsConfig"].get("nameservers") or ()):
+            out.extend(ip_warnings(f"{at}.dnsConfig.nameservers[{i}]", server))
     if spec.get("overhead"):
         out.extend(_fractions(f"{at}.overhead", spec["overhead"]))
     if annotations:
         out.extend(_profiles(prefix, annotations, spec))
+    ports = 0
     for where, container in visit_containers(at, spec):
-        out.extend(_container(where, container))
-    out.extend(_port_warnings(at, spec))
+        if container.get("resources") or len(container.get("env") or ()) > 1:
+            out.extend(_container(where, container))
+        ports += len(container.get("ports") or ())
+    if ports:
+        out.extend(_port_warnings(at, spec))
     # A negative period is taken as 1 second everywhere.
     if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
         out.append(
@@ -225,10 +231,9 @@ def _container(path: str, container: Object) -> Iterator[str]:
 
 
 def _port_warnings(at: str, spec: Object) -> Iterator[str]:
-    seen: dict[tuple[int, str], list[tuple[str, Object]]] = {}
+    seen: dict[tuple[int, str], list[tuple[str, int, Object]]] = {}
     for path, container in visit_containers(at, spec):
         for i, port in enumerate(container.get("ports") or ()):
-            here = f"{path}.ports[{i}]"
             key = (port.get("containerPort") or 0, port.get("protocol") or "")
             host, host_ip = port.get("hostPort") or 0, port.get("hostIP") or ""
             if host_ip and not host:
@@ -236,13 +241,14 @@ def _port_warnings(at: str, spec: Object) -> Iterator[str]:
                     f"{{Name:{port.get('name') or ''} HostPort:0 ContainerPort:{key[0]} Protocol:{key[1]} "
                     f"HostIP:{host_ip}}}"
                 )
-                yield f"{here}: hostIP set without hostPort: {shown}"
-            for where, other in seen.get(key, ()):
+                yield f"{path}.ports[{i}]: hostIP set without hostPort: {shown}"
+            for where, j, other in seen.get(key, ()):
+                here, there = f"{path}.ports[{i}]", f"{where}.ports[{j}]"
                 other_host, other_ip = other.get("hostPort") or 0, other.get("hostIP") or ""
                 if (host, host_ip) == (other_host, other_ip):
-                    yield f"{here}: duplicate port definition with {where}"
+                    yield f"{here}: duplicate port definition with {there}"
                 elif not host or not other_host:
-                    yield f"{here}: overlapping port definition with {where}"
+                    yield f"{here}: overlapping port definition with {there}"
                 elif host == other_host and bool(host_ip) != bool(other_ip):
-                    yield f"{here}: dangerously ambiguous port definition with {where}"
-            seen.setdefault(key, []).append((here, port))
+                    yield f"{here}: dangerously ambiguous port definition with {there}"
+            seen.setdefault(key, []).append((path, i, port))
