@@ -13,7 +13,7 @@ from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.labels import label_selector
 from pybernetes.api.kinds.prefixed import fully_qualified_name
 from pybernetes.api.kinds.strategy import Strategy
-from pybernetes.api.kinds.webhookclients import client_config
+from pybernetes.api.kinds.webhookclients import client_config, review_versions
 from pybernetes.api.meta import Object, name_of
 
 WEBHOOK_TIMEOUT_SECONDS = 10
@@ -21,7 +21,6 @@ _FAILURE_POLICIES = ("Fail", "Ignore")
 _MATCH_POLICIES = ("Equivalent", "Exact")
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SCOPES = ("*", "Cluster", "Namespaced")
-_REVIEW_VERSIONS = ("v1", "v1beta1")
 _REINVOCATION = ("IfNeeded", "Never")
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 MAX_MATCH_CONDITIONS = 64
@@ -69,7 +68,7 @@ class WebhookConfigurationStrategy(Strategy):
         for i, webhook in enumerate(obj.get("webhooks") or ()):
             at, name = f"webhooks[{i}]", webhook.get("name") or ""
             self._webhook(faults, at, webhook)
-            _review_versions(faults, f"{at}.admissionReviewVersions", webhook.get("admissionReviewVersions") or [])
+            review_versions(faults, f"{at}.admissionReviewVersions", webhook.get("admissionReviewVersions") or [])
             if name and name in seen:
                 faults.duplicate(f"{at}.name", name)
             seen.add(name)
@@ -100,20 +99,6 @@ class WebhookConfigurationStrategy(Strategy):
         conditions = webhook.get("matchConditions") or []
         _match_conditions(faults, f"{path}.matchConditions", conditions)
         expressions.conditions(faults, f"{path}.matchConditions", conditions)
-
-
-def _review_versions(faults: Faults, path: str, versions: list[str]) -> None:
-    if not versions:
-        faults.required(path, f"must specify one of {', '.join(_REVIEW_VERSIONS)}")
-        return
-    for i, version in enumerate(versions):
-        if version in versions[:i]:
-            faults.invalid(f"{path}[{i}]", version, "duplicate version")
-            continue
-        for message in names.dns1035_label(version):
-            faults.invalid(f"{path}[{i}]", version, message)
-    if not any(version in _REVIEW_VERSIONS for version in versions):
-        faults.invalid(path, versions, f"must include at least one of {', '.join(_REVIEW_VERSIONS)}")
 
 
 def _rule(faults: Faults, path: str, rule: Object) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds.claims import template_meta
+from pybernetes.api.kinds.conditions import conditions
 from pybernetes.api.kinds.deviceparts import (
     MAX_CONFIGS,
     configuration,
@@ -33,6 +34,7 @@ MAX_CONSTRAINTS = 32
 MAX_RESERVATIONS = 256
 MAX_RESULTS = 32
 MAX_TOLERATIONS = 16
+MAX_CONDITIONS = 8
 MAX_INTERFACE_NAME, MAX_HARDWARE_ADDRESS = 256, 128
 ALLOCATION_MODES = ("All", "ExactCount")
 
@@ -209,6 +211,9 @@ def _device_status(faults: Faults, path: str, device: Object, allocated: set[tup
     _device_name(faults, path, device)
     if _identity(device) not in allocated:
         faults.invalid(path, "/".join(_identity(device)), "must be an allocated device in the claim")
+    conditions(faults, f"{path}.conditions", device.get("conditions"))
+    if len(device.get("conditions") or ()) > MAX_CONDITIONS:
+        faults.too_many(f"{path}.conditions", len(device["conditions"]), MAX_CONDITIONS)
     if device.get("data") is not None:
         raw_object(faults, f"{path}.data", device["data"])
     network = device.get("networkData")

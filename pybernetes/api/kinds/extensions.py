@@ -12,6 +12,7 @@ from pybernetes.api import names
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.strategy import Strategy
+from pybernetes.api.kinds.webhookclients import client_config, review_versions
 from pybernetes.api.meta import Object, annotations_of, get_condition, name_of
 
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
@@ -78,7 +79,12 @@ class CustomResourceDefinitionStrategy(Strategy):
         if spec.get("scope") not in ("Cluster", "Namespaced"):
             faults.one_of("spec.scope", spec.get("scope"), ("Cluster", "Namespaced"))
         if spec.get("preserveUnknownFields"):
-            faults.invalid("spec.preserveUnknownFields", True, "must be false")
+            faults.invalid(
+                "spec.preserveUnknownFields",
+                True,
+                "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema "
+                "instead",
+            )
         _names(faults, "spec.names", accepted)
         _versions(faults, spec.get("versions") or [])
         _conversion(faults, spec.get("conversion") or {})
@@ -233,19 +239,20 @@ def _scale(faults: Faults, path: str, scale: Object) -> None:
 
 
 def _conversion(faults: Faults, conversion: Object) -> None:
-    at, kind, webhook = "spec.conversion", conversion.get("strategy"), conversion.get("webhook")
+    # Paths are those of the internal form, where the webhook's fields stand in the conversion itself.
+    at, kind, webhook = "spec.conversion", conversion.get("strategy"), conversion.get("webhook") or {}
+    config, versions = webhook.get("clientConfig"), webhook.get("conversionReviewVersions") or []
+    faults.one_of(f"{at}.strategy", kind, ("None", "Webhook"))
     if kind == "Webhook":
-        if webhook is None or webhook.get("clientConfig") is None:
-            faults.required(f"{at}.webhook.clientConfig", "required when strategy is set to Webhook")
-        elif (webhook["clientConfig"].get("url") is None) == (webhook["clientConfig"].get("service") is None):
-            faults.required(f"{at}.webhook.clientConfig", "exactly one of url or service is required")
-        if not (webhook or {}).get("conversionReviewVersions"):
-            faults.required(f"{at}.webhook.conversionReviewVersions")
-    elif kind == "None":
-        if webhook is not None:
-            faults.forbidden(at, "should not be set when strategy is not set to Webhook")
-    else:
-        faults.one_of(f"{at}.strategy", kind, ("None", "Webhook"))
+        if config is None:
+            faults.required(f"{at}.webhookClientConfig", "required when strategy is set to Webhook")
+        else:
+            client_config(faults, f"{at}.webhookClientConfig", config)
+        review_versions(faults, f"{at}.conversionReviewVersions", versions)
+        return
+    for field, value in (("webhookClientConfig", config is not None), ("conversionReviewVersions", versions)):
+        if value:
+            faults.forbidden(f"{at}.{field}", "should not be set when strategy is not set to Webhook")
 
 
 def structural_schema(faults: Faults, path: str, schema: Any, *, depth: int = 0) -> None:
@@ -305,23 +312,34 @@ class APIServiceStrategy(Strategy):
             faults.invalid("metadata.name", name_of(obj), f'must be `spec.version+"."+spec.group`: "{wanted}"')
         if group:
             faults.each("spec.group", group, names.dns_subdomain(group))
-        if not version:
-            faults.required("spec.version")
-        else:
-            faults.each("spec.version", version, names.dns1035_label(version))
+        elif version != "v1":
+            faults.required("spec.group", "only v1 may have an empty group and it better be legacy kube")
+        faults.each("spec.version", version, names.dns1035_label(version))
         for field, low, high in (("groupPriorityMinimum", 1, 20000), ("versionPriority", 1, 1000)):
             value = spec.get(field) or 0
             if not low <= value <= high:
                 faults.invalid(f"spec.{field}", value, f"must be positive and less than {high}")
         if service is None:
-            for field in ("caBundle", "insecureSkipTLSVerify"):
-                if spec.get(field):
-                    faults.invalid(f"spec.{field}", spec[field], "local APIServices may not have " + field)
+            if bundle := spec.get("caBundle"):
+                size = len(bundle) * 3 // 4 - bundle[-2:].count("=")
+                faults.invalid("spec.caBundle", f"{size} bytes", "local APIServices may not have a caBundle")
+            if spec.get("insecureSkipTLSVerify"):
+                at, text = "spec.insecureSkipTLSVerify", "local APIServices may not have insecureSkipTLSVerify"
+                faults.invalid(at, True, text)
             return faults
         for field in ("namespace", "name"):
             if not service.get(field):
                 faults.required(f"spec.service.{field}")
-        faults.each("spec.service.port", service.get("port") or 0, names.port_number(service.get("port") or 0))
+        port = service.get("port") or 0
+        if messages := names.port_number(port):
+            faults.invalid("spec.service.port", port, "port is not valid: " + ",".join(messages))
         if spec.get("insecureSkipTLSVerify") and spec.get("caBundle"):
             faults.invalid("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")
+        return faults
+
+    def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
+        faults, states = Faults(), ("True", "False", "Unknown")
+        for i, condition in enumerate((obj.get("status") or {}).get("conditions") or ()):
+            if condition.get("status") not in states:
+                faults.not_supported(f"status.conditions[{i}].status", condition.get("status") or "", states)
         return faults

@@ -10,10 +10,12 @@ from typing import ClassVar
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds.amounts import amount, canonical_list, show
+from pybernetes.api.kinds.conditions import conditions
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.labels import is_empty_selector, label_map, label_selector
 from pybernetes.api.kinds.podspec import resources
 from pybernetes.api.kinds.podspec.scheduling import tolerations
+from pybernetes.api.kinds.podspec.warnings import deprecated_label
 from pybernetes.api.kinds.rollouts import at_most_all, int_or_percent
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, name_of
@@ -52,8 +54,10 @@ class PodDisruptionBudgetStrategy(Strategy):
 
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
         faults = Faults()
-        for name in self.initial_status or ():
-            faults.not_negative(f"status.{name}", (obj.get("status") or {}).get(name))
+        status = obj.get("status") or {}
+        conditions(faults, "status.conditions", status.get("conditions"))
+        for name in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
+            faults.not_negative(f"status.{name}", status.get(name))
         return faults
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
@@ -352,3 +356,7 @@ class RuntimeClassStrategy(Strategy):
         faults = Faults()
         faults.immutable("handler", obj.get("handler"), old.get("handler"))
         return faults
+
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        selector = (obj.get("scheduling") or {}).get("nodeSelector") or ()
+        return [f"scheduling.nodeSelector[{key}]: {text}" for key in selector if (text := deprecated_label(key))]

@@ -11,6 +11,7 @@ from pybernetes.api import names
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.meta import Object
 
+REVIEW_VERSIONS = ("v1", "v1beta1")
 _FORM = "; desired format: https://host[/path]"
 
 
@@ -68,3 +69,18 @@ def webhook_service(faults: Faults, path: str, service: Object) -> None:
             continue
         for message in names.dns_subdomain(step):
             faults.invalid(at, where, f"segment[{i}]: {message}")
+
+
+def review_versions(faults: Faults, path: str, versions: list[str]) -> None:
+    """The versions of reviews that a webhook takes, of which the API server must know one."""
+    if not versions:
+        faults.required(path, f"must specify one of {', '.join(REVIEW_VERSIONS)}")
+        return
+    for i, version in enumerate(versions):
+        if version in versions[:i]:
+            faults.invalid(f"{path}[{i}]", version, "duplicate version")
+            continue
+        for message in names.dns1035_label(version):
+            faults.invalid(f"{path}[{i}]", version, message)
+    if not any(version in REVIEW_VERSIONS for version in versions):
+        faults.invalid(path, versions, f"must include at least one of {', '.join(REVIEW_VERSIONS)}")
