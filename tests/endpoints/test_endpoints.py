@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import orjson
 import pytest
 
+from pybernetes.api.openapi import OpenAPI
+from pybernetes.api.resources import BUILTIN
 from tests.endpoints.objects import SAMPLES
 from tests.endpoints.rows import place, rows
 from tests.endpoints.walk import walk
@@ -27,3 +30,19 @@ async def test_every_endpoint_holds(tmp_path: Path) -> None:
     assert len(results) == ENDPOINTS
     failed = [str(r) for r in results if r.fault]
     assert not failed, "\n".join(failed)
+
+
+def test_openapi_describes_every_endpoint_as_upstream() -> None:
+    document = orjson.loads(OpenAPI(BUILTIN).v2_json.content)
+    described = {
+        operation["operationId"]: (operation.get("x-kubernetes-action", "-"), method.upper(), path)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    }
+    off = {f"get{group}APIGroup" for group in ("InternalApiserver", "Storagemigration")}
+    for row in rows():
+        if row.operation not in off:
+            assert described[row.operation] == (row.action, row.method, row.path)
+    more = {name for name in described if not name.startswith("watch")} - {r.operation for r in rows()}
+    assert more == {"getServiceAccountIssuerOpenIDConfiguration", "getServiceAccountIssuerOpenIDKeyset"}

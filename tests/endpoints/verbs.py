@@ -28,8 +28,12 @@ def revision(obj: Any) -> int:
     return int(obj["metadata"]["resourceVersion"])
 
 
-HELD = {"Namespace", "PersistentVolume", "PersistentVolumeClaim", "VolumeAttributesClass", "CustomResourceDefinition"}
-"""Kinds whose objects a finalizer of the system's own holds back, until a controller has tidied up."""
+HELD = {
+    "Namespace", "PersistentVolume", "PersistentVolumeClaim", "VolumeAttributesClass", "CustomResourceDefinition",
+    "Job", "ReplicationController",
+}  # fmt: skip
+"""Kinds whose objects a finalizer of the system's own holds back, until a controller has tidied up; for the last two
+only where no propagation policy is asked for."""
 
 
 async def clear(w: Walker, k: Kind, name: str) -> None:
@@ -161,6 +165,15 @@ async def _list(w: Walker, k: Kind, path: str) -> None:
         expect("who left the selection", left["metadata"]["uid"], new["metadata"]["uid"])
     async with w.watch(path, labelSelector=f"walk={words[0]}") as events:
         expect("the first event of a watch from nowhere", await events.next("ADDED"), made[0])
+    async with w.watch(path, PARTIAL, labelSelector=f"walk={words[0]}") as events:
+        shown = await events.next("ADDED")
+        expect("the kind of an event's object", shown["kind"], "PartialObjectMetadata")
+        expect("its metadata", shown["metadata"], made[0]["metadata"])
+    async with w.watch(path, TABLE, labelSelector=selector) as events:
+        first, second = await events.next("ADDED"), await events.next("ADDED")
+        expect("the kinds of the events' objects", (first["kind"], second["kind"]), ("Table", "Table"))
+        expect("whether columns come once", (bool(first["columnDefinitions"]), second["columnDefinitions"]), (True, []))
+        expect("the rows' lengths", [len(first["rows"]), len(second["rows"])], [1, 1])
 
 
 async def list_here(w: Walker, k: Kind) -> None:

@@ -199,9 +199,10 @@ class Walker:
         return str((await self.ask("GET", kind.collection, limit=1))["metadata"]["resourceVersion"])
 
     @asynccontextmanager
-    async def watch(self, path: str, **query: Any) -> AsyncIterator[Events]:
+    async def watch(self, path: str, accept: str = "application/json", **query: Any) -> AsyncIterator[Events]:
         parameters = {"watch": "1", "timeoutSeconds": "30", **{k: str(v) for k, v in query.items()}}
-        async with self.server.session.get(self.server.url + path, params=parameters) as response:
+        headers = {"Accept": accept}
+        async with self.server.session.get(self.server.url + path, params=parameters, headers=headers) as response:
             expect("the watch's status code", response.status, 200)
             yield Events(response.content)
 

@@ -33,7 +33,6 @@ _TIDIED = [r for r in BUILTIN if "list" in r.verbs and "delete" in r.verbs and r
 EXPECTED = (
     b"resourceVersion should not be set on objects to be created",
     b"Too large resource version",
-    b"no preferred addresses found",
 )
 """What upstream answers with 500 and 504."""
 

@@ -39,7 +39,10 @@ NUMBERS = (
     0, 1, -1, 2, 7, 80, 255, 256, 1000, 65535, 65536, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**53, 2**63 - 1, 2**63,
     -(2**63), 2**64, 10**30, 0.5, -0.0, 1e300, 1.0, 3600, 86400,
 )  # fmt: skip
+_AMOUNTS = ("1", "100m", "1Gi", "0", "-1", 0.5, 7, "1e3", "1.5Ki")
 _DEPTH_MAX = 9
+_WRONG = 0.002
+"""How often a typed value has the wrong type: rarely, so that most objects get past decoding."""
 
 
 def junk(r: random.Random, depth: int = 0) -> Any:
@@ -75,7 +78,7 @@ def typed(r: random.Random, name: str, density: float = 0.35) -> Any:
 
 
 def _value(r: random.Random, schema: Definition, density: float, depth: int) -> Any:
-    if r.random() < 0.01:
+    if r.random() < _WRONG:
         return junk(r)
     ref = schema.get("$ref")
     if isinstance(ref, str):
@@ -84,7 +87,9 @@ def _value(r: random.Random, schema: Definition, density: float, depth: int) -> 
         case "string":
             return r.choice(schema["enum"]) if schema.get("enum") and r.random() < 0.8 else text(r)
         case "integer":
-            return int(number(r)) if r.random() < 0.5 else r.randrange(5)
+            big = 2**31 if schema.get("format") == "int32" else 2**63
+            found = int(number(r)) if r.random() < 0.5 else r.randrange(5)
+            return found if -big <= found < big or r.random() < 10 * _WRONG else r.randrange(100)
         case "number":
             return number(r)
         case "boolean":
@@ -103,11 +108,13 @@ def _length(r: random.Random, depth: int) -> int:
 
 def _object(r: random.Random, name: str, density: float, depth: int) -> Any:
     if name.endswith(".Quantity"):
-        return r.choice(("1", "100m", "1Gi", "0", text(r), number(r)))
+        return text(r) if r.random() < 10 * _WRONG else r.choice(_AMOUNTS)
     if name.endswith(".IntOrString"):
         return r.choice((80, "http", "50%", text(r), number(r)))
     if name.endswith((".Time", ".MicroTime")):
-        return r.choice(("2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000001Z", text(r), None))
+        if r.random() < 10 * _WRONG:
+            return text(r)
+        return r.choice(("2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000001Z", "0001-01-01T00:00:00Z", None))
     definition = source.structure().get(name)
     if definition is None or "properties" not in definition:
         return junk(r, 1)
