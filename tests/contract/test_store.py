@@ -317,3 +317,21 @@ async def test_every_revision_can_be_read_and_the_watch_replays_it(
                     replayed[event.key] = event.value
             seen = batch.revision
             assert replayed == history[seen]
+
+
+async def test_what_a_watch_was_told_live_is_what_history_tells(make: Maker) -> None:
+    """Also of writes that came at the same time, and of keys that were there before."""
+    store = await make()
+    await put(store, "/old", b"0")
+    start = await store.revision()
+    live = await store.watch(*ALL)
+
+    async def write(number: int) -> None:
+        for i in range(5):
+            await store.txn([], [Put(f"/{number}", str(i).encode()), Put(f"/{number}/{i}", b""), Delete("/none")])
+            await store.txn([], [Delete(f"/{number}/{i}"), Put("/old", f"{number}-{i}".encode())])
+
+    await asyncio.gather(*(write(n) for n in range(6)))
+    told = await events(live, 6 * 5 * 4)
+    replayed = await events(await store.watch(*ALL, from_revision=start + 1), 6 * 5 * 4)
+    assert told == replayed

@@ -1,10 +1,11 @@
 """`EtcdStore`: the store over etcd's API.
 
 Keys are the store's own behind the configured prefix, values are stored as they are: `etcdctl get --prefix /registry/`
-shows a cluster. One watch over the whole prefix feeds all watchers of this process (a `WatchHub`), so an acknowledged
-write of this process has been overtaken by its event, as with the other stores; where the watch is being resumed, an
-answer waits for it `SHOWN_SECONDS` and then goes without. What a watcher missed before it came is read by a stream
-of its own.
+shows a cluster. One watch over the whole prefix feeds all watchers of this process (a `WatchHub`). An acknowledged
+write of this process has been overtaken by its event, as with the other stores: etcd's answer to it says all that the
+event would, and is published at once where it is the next revision; else the watch fills the gap first. Where the
+watch is being resumed, an answer waits for it `SHOWN_SECONDS` and then goes without. What a watcher missed before it
+came is read by a stream of its own.
 
 Who reads the newest revision asks etcd (a linearizable read); all who ask while a request is under way share the next
 one, which starts after they asked. The newest revision may belong to a key outside the prefix, of which no event
@@ -52,6 +53,7 @@ from pybernetes.store.interface import (
     StoreClosed,
     StoreError,
     TxnResult,
+    WatchBatch,
     WatchOverflow,
 )
 from pybernetes.store.watchers import LIMIT_EVENTS, HubWatch, WatchHub, group_by_revision, in_range
@@ -89,6 +91,8 @@ class EtcdStore:
         """Everything up to this revision is published."""
         self._last_event = 0
         """The newest revision of which an event was published; 0 before the first."""
+        self._early: dict[int, list[Event]] = {}
+        """Events of own writes that are not published yet, by revision: bounded by the writes under way."""
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._serial = itertools.count()
         self._known = 0
@@ -232,17 +236,39 @@ class EtcdStore:
         if not answer.succeeded:
             found = [r.response_range.kvs for r in answer.responses]
             return TxnResult(False, revision, [self._kv(kvs[0]) if kvs else None for kvs in found])
-        if self._seen < revision and any(
-            r.response_delete_range.deleted or r.HasField("response_put") for r in answer.responses
-        ):
-            await self._shown(revision)
+        if self._seen < revision and (events := self._events_of(revision, operations, answer.responses)):
+            self._early[revision] = events
+            self._publish_early()
+            if self._seen < revision:
+                await self._shown(revision)
         return TxnResult(True, revision, [])
+
+    def _events_of(
+        self, revision: int, operations: Sequence[Operation], responses: Sequence[pb.ResponseOp]
+    ) -> list[Event]:
+        """The events of a transaction, as the watch will bring them."""
+        events = []
+        for op, response in zip(operations, responses, strict=True):
+            if isinstance(op, Put):
+                put = response.response_put
+                old = self._kv(put.prev_kv) if put.HasField("prev_kv") else None
+                created, version = (old.create_revision, old.version + 1) if old is not None else (revision, 1)
+                events.append(Event("PUT", op.key, op.value, created, revision, version, old))
+            else:
+                for kv in response.response_delete_range.prev_kvs:
+                    events.append(Event("DELETE", op.key, None, 0, revision, 0, self._kv(kv)))
+        return events
+
+    def _publish_early(self) -> None:
+        """Publishes what is known of this process's own writes, as far as nothing is missing before them."""
+        while (events := self._early.pop(self._seen + 1, None)) is not None:
+            self._publish_batch(WatchBatch(events, self._seen + 1))
 
     def _operation(self, op: Operation) -> pb.RequestOp:
         key = self._key(op.key)
         if isinstance(op, Put):
-            return pb.RequestOp(request_put=pb.PutRequest(key=key, value=op.value, lease=op.lease))
-        return pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
+            return pb.RequestOp(request_put=pb.PutRequest(key=key, value=op.value, lease=op.lease, prev_kv=True))
+        return pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key, prev_kv=True))
 
     async def _shown(self, revision: int) -> None:
         """Waits until the watchers have what was just written."""
@@ -377,6 +403,7 @@ class EtcdStore:
             revision = await self._ask_revision()
             # Which events there were since is unknown: nobody may think that there were none.
             self._last_event = 0
+            self._early.clear()
             self._advance(revision)
         except StoreError as failure:
             log.warning("etcd's revision cannot be read", error=str(failure))
@@ -384,9 +411,15 @@ class EtcdStore:
 
     def _publish(self, events: Sequence[pb.Event]) -> None:
         for batch in group_by_revision(self._event(e) for e in events):
-            self._hub.publish(batch)
-            self._last_event = batch.revision
-            self._advance(batch.revision)
+            if batch.revision > self._seen:
+                self._publish_batch(batch)
+                self._publish_early()
+
+    def _publish_batch(self, batch: WatchBatch) -> None:
+        self._early.pop(batch.revision, None)
+        self._hub.publish(batch)
+        self._last_event = batch.revision
+        self._advance(batch.revision)
 
     def _event(self, event: pb.Event) -> Event:
         kv = event.kv
@@ -421,7 +454,9 @@ class EtcdStore:
     async def _push_on(self) -> None:
         while self._seen < self._known:
             revision = self._known
-            if await self._comes(revision, _LAG_SECONDS):
+            # Most often the events are on their way: one look for all that is asked in this time.
+            await asyncio.sleep(_LAG_SECONDS)
+            if self._seen >= revision:
                 continue
             try:
                 await self._put_barrier()
