@@ -38,6 +38,7 @@ from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.apiserver.security import Security, SecurityConfig, build_security
 from pybernetes.apiserver.server import APIServer, APIServerConfig
 from pybernetes.cli.datastore import datastore_options, take_datastore_options
+from pybernetes.cli.server_overload import Overload, overload_options, take_overload_options
 from pybernetes.cli.server_security import LoadedSecurity, SecurityFlags, security_options
 from pybernetes.cli.sharing import Sharing
 from pybernetes.cli.supervision import run
@@ -80,6 +81,7 @@ class ServerOptions:
     publish_node_ports: bool
     log_dir: Path
     security: LoadedSecurity
+    overload: Overload
 
 
 @click.command("server")
@@ -127,18 +129,21 @@ class ServerOptions:
     show_default=True,
     help="Listen on the bind address for each NodePort Service; needs --namespace.",
 )
+@overload_options
 @security_options
 def server_command(
     security: SecurityFlags, log_level: str, advertise_address: str, advertise_port: int | None, **rest: Any
 ) -> int:
     """Run the API server, the scheduler and the controllers, until SIGTERM."""
     etcd, election = take_datastore_options(rest)
+    overload = take_overload_options(rest)
     options = ServerOptions(
         etcd=etcd,
         election=election,
         advertise_address=advertise_address or rest["bind_address"],
         advertise_port=advertise_port or rest["port"],
         security=security.load(),
+        overload=overload,
         **rest,
     )
     logs.configure(log_level)
@@ -177,6 +182,9 @@ async def serve(options: ServerOptions) -> None:
                 service_cidr=options.service_cidr,
                 server_address=f"{options.advertise_address}:{options.advertise_port}",
                 drain_seconds=_DRAIN_SECONDS,
+                seats=options.overload.seats,
+                request_seconds=options.overload.request_seconds,
+                shutdown_delay_seconds=options.overload.shutdown_delay_seconds,
                 audit=_audit(options.security, stack),
                 logs_directory=options.log_dir,
                 compaction_seconds=options.compaction_interval,

@@ -111,6 +111,8 @@ def test_completion_completes_clusters_and_components(environment: dict[str, str
         (["nonsense"], 2, "No such command", ""),
         (["image", "load", "/nonexistent.tar"], 2, "does not exist", ""),
         (["server"], 2, "--data-dir", ""),
+        (["server", "--data-dir", "/nonexistent", "--request-timeout", "0"], 2, "--request-timeout", ""),
+        (["server", "--data-dir", "/nonexistent", "--shutdown-delay-duration", "soon"], 2, "no duration", "500ms"),
     ],
 )
 def test_errors_say_what_to_do(
