@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ _CODE = re.compile(r"^[A-Z_]+: ")
 _TRAILER = re.compile(r" \[[A-Z_]+\]$")
 _MISSING_KEY = re.compile(r'Key not found in map : "?(.*?)"?$', re.DOTALL)
 _INDEX = re.compile(r"Index error: index=(-?\d+) size=\d+")
+_REQUEST = re.compile(r"\brequest\b")
 _BUDGET = "operation cancelled: actual cost limit exceeded"
 
 _PHRASES = (
@@ -42,20 +43,23 @@ class Input:
 
     object: Object | None
     old_object: Object | None
-    request: Mapping[str, Any]
-    """Fields of an AdmissionRequest."""
+    request: Callable[[], Mapping[str, Any]]
+    """Fields of an AdmissionRequest; asked for where an expression looks at it."""
     namespace_object: Object | None = None
     params: Object | None = None
     authorize: Authorize | None = None
     request_resource: Mapping[str, str] = field(default_factory=dict)
     """The check that ``authorizer.requestResource`` stands for."""
-    made: dict[int, Any] = field(default_factory=dict)
-    """Activations, by environment."""
+    made: dict[tuple[int, bool], Any] = field(default_factory=dict)
+    """Activations, by environment and by whether they hold the request."""
 
 
 class Program:
-    def __init__(self, text: str, expression: Any, env: Environment, scope: Scope, result: str) -> None:
+    def __init__(
+        self, text: str, expression: Any, env: Environment, scope: Scope, result: str, *, sees_request: bool
+    ) -> None:
         self.text = text
+        self._sees_request = sees_request
         self._expression = expression
         self._environment = env
         self._scope = scope
@@ -89,16 +93,17 @@ class Program:
         return value
 
     def _activation(self, values: Input) -> Any:
-        key = id(self._environment)
+        key = (id(self._environment), self._sees_request)
         activation = values.made.get(key)
         if activation is None:
             types, scope = self._environment.types, self._scope
             data: dict[str, Any] = {
                 "object": values.object,
                 "oldObject": values.old_object,
-                "request": _request_message(types, values.request),
                 "namespaceObject": values.namespace_object,
             }
+            if self._sees_request:
+                data["request"] = _request_message(types, values.request())
             if scope.params:
                 data["params"] = values.params
             if scope.authorizer:
@@ -161,7 +166,9 @@ class Expression:
         except RuntimeError as error:
             raise CompilationError("compilation failed: " + _issues(str(error))) from error
         self._check_result(compiled.return_type().name())
-        return Program(self.text, compiled, env, self.scope, self.result)
+        return Program(
+            self.text, compiled, env, self.scope, self.result, sees_request=_REQUEST.search(text) is not None
+        )
 
     def _check_result(self, found: str) -> None:
         wanted = _RESULTS.get(self.result)

@@ -32,7 +32,7 @@ def situation(
     return Input(
         view.object,
         view.old,
-        request_fields(views, resource),
+        lambda: request_fields(views, resource),
         namespace,
         params,
         authorize_for(request.user, authorizer),

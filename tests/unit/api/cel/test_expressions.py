@@ -28,7 +28,7 @@ def allowed(check: Check) -> tuple[bool, str]:
 
 def evaluate(text: str, result: str = BOOL, **variables: str) -> Any:
     values = Input(
-        OBJ, None, {"name": "x", "operation": "UPDATE", "userInfo": {"username": "u", "groups": ["g"]}},
+        OBJ, None, lambda: {"name": "x", "operation": "UPDATE", "userInfo": {"username": "u", "groups": ["g"]}},
         {"metadata": {"name": "shop"}}, {"data": {"max": "3"}}, allowed, {"resource": "pods"},
     )  # fmt: skip
     return Expression(text, SCOPE, result, variables).compile().evaluate(values)
@@ -172,7 +172,7 @@ def test_what_an_authorizer_raises_is_raised() -> None:
 
     program = Expression("authorizer.path('/x').check('get').allowed() || true", SCOPE).compile()
     with pytest.raises(LookupError, match="to be asked first"):
-        program.evaluate(Input(None, None, {}, authorize=pending))
+        program.evaluate(Input(None, None, dict, authorize=pending))
 
 
 @given(st.text(alphabet=["'", '"', "\\", "/", "\n", "v", " ", "a", "r", "."], max_size=20))
