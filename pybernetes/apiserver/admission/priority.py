@@ -20,6 +20,18 @@ class Priority(Plugin):
 
     def __init__(self, reader: ObservableReader) -> None:
         self._reader = reader
+        self._defaults: dict[str, Object] = {}
+        """The classes that are marked as the default, by name."""
+        self._unsubscribe = reader.subscribe(PRIORITYCLASSES, self._on_class)
+
+    def close(self) -> None:
+        self._unsubscribe()
+
+    def _on_class(self, old: Object | None, new: Object | None) -> None:
+        if new is not None and new.get("globalDefault"):
+            self._defaults[name_of(new)] = new
+        else:
+            self._defaults.pop(name_of(new or old or {}), None)
 
     async def mutate(self, request: AdmissionRequest) -> None:
         pod = request.object
@@ -73,5 +85,4 @@ class Priority(Plugin):
 
     def _default_class(self) -> Object | None:
         """The global default; of several, which a race can leave, the one with the lowest value."""
-        defaults = [c for c in self._reader.list(PRIORITYCLASSES) if c.get("globalDefault")]
-        return min(defaults, key=lambda c: int(c.get("value") or 0), default=None)
+        return min(self._defaults.values(), key=lambda c: int(c.get("value") or 0), default=None)

@@ -22,7 +22,7 @@ class RuntimeClass(Plugin):
 
     async def mutate(self, request: AdmissionRequest) -> None:
         pod = request.object
-        if request.operation != "CREATE" or pod is None or not is_for(request, PODS):
+        if pod is None or not (pod.get("spec") or {}).get("runtimeClassName") or not is_for(request, PODS):
             return
         class_ = await self._class_of(request, pod)
         if class_ is None:
@@ -37,9 +37,10 @@ class RuntimeClass(Plugin):
 
     async def validate(self, request: AdmissionRequest) -> None:
         pod = request.object
-        if request.operation != "CREATE" or pod is None or not is_for(request, PODS):
+        spec = (pod or {}).get("spec") or {}
+        overhead = spec.get("overhead")
+        if pod is None or not (overhead or spec.get("runtimeClassName")) or not is_for(request, PODS):
             return
-        overhead = (pod.get("spec") or {}).get("overhead")
         class_ = await self._class_of(request, pod)
         defined = ((class_ or {}).get("overhead") or {}).get("podFixed")
         if overhead and not defined:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from functools import lru_cache
 
 from pybernetes.api.meta import Object, annotations_of, clone, name_of, namespace_of
 from pybernetes.api.resources import PODS, SERVICEACCOUNTS
@@ -98,7 +99,9 @@ class ServiceAccount(Plugin):
             self._limit_secrets(request, account, pod)
 
     async def _account(self, request: AdmissionRequest, name: str) -> Object:
-        account = await self._reader.find(SERVICEACCOUNTS, request.namespace, name)
+        account = self._reader.get(SERVICEACCOUNTS, request.namespace, name)
+        if account is None:
+            account = await self._reader.find(SERVICEACCOUNTS, request.namespace, name)
         if account is None and name == DEFAULT and self._waiting < _MAX_WAITERS:
             # The namespace may have been made a moment ago: its default account is on its way.
             await self._wait(request.namespace, name)
@@ -135,12 +138,10 @@ class ServiceAccount(Plugin):
         taken = {volume.get("name") for volume in volumes}
         # A pod that brings such a volume itself keeps it.
         existing = next((str(v["name"]) for v in volumes if _is_token_volume(v)), "")
-        # Upstream's suffix is random. Here it is an account's own, so that pods of one template have one spec: the
-        # server keeps, judges and completes equal specs once.
-        source = random.Random(f"{namespace}/{spec.get('serviceAccountName')}")
-        name = existing
+        name, tries = existing, 0
         while not name or (name in taken and not existing):
-            name = VOLUME_PREFIX + "".join(source.choices(_SUFFIX_ALPHABET, k=5))
+            name = _volume_name(namespace, str(spec.get("serviceAccountName")), tries)
+            tries += 1
         needed = False
         for kind in ("initContainers", "containers"):
             for container in spec.get(kind) or ():
@@ -183,6 +184,16 @@ class ServiceAccount(Plugin):
                     f'imagePullSecrets[{index}].name="{reference.get("name")}" is not allowed because service account '
                     f"{name} does not reference that imagePullSecret",
                 )
+
+
+@lru_cache(maxsize=4096)
+def _volume_name(namespace: str, account: str, tries: int) -> str:
+    """Upstream's suffix is random. Here it is an account's own, so that pods of one template have one spec: the
+    server keeps, judges and completes equal specs once."""
+    source = random.Random(f"{namespace}/{account}")
+    for _ in range(tries + 1):
+        name = VOLUME_PREFIX + "".join(source.choices(_SUFFIX_ALPHABET, k=5))
+    return name
 
 
 def token_projection() -> Object:
