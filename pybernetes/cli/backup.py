@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-RAISE_BY_WRITES = 100_000
+BUMP_BY_WRITES = 100_000
 """How far beyond a backup's revision a restore brings an etcd that has not come so far: it takes a write each."""
-_RAISE_BY_WRITES_MAX = 5_000_000
+_BUMP_BY_WRITES_MAX = 5_000_000
 
 
 def _target_options(command: F) -> F:
@@ -70,29 +70,37 @@ def backup_command(file: Path, name: str, data_dir: Path | None, **options: Any)
 @click.command("restore")
 @_target_options
 @click.option("--force", is_flag=True, help="Replace what is there. Of a local cluster, the server is restarted.")
+@click.option(
+    "--bump-revision",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How far beyond the backup's revision to go on, so that no client has seen a higher one."
+    "  [default: 1000000000; 100000 in etcd, where each takes a write]",
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def restore_command(file: Path, name: str, data_dir: Path | None, force: bool, **options: Any) -> None:
+def restore_command(
+    file: Path, name: str, data_dir: Path | None, force: bool, bump_revision: int | None, **options: Any
+) -> None:
     """Make a cluster what it was when the backup FILE was written.
 
     FILE is checked as a whole first. What was there before is kept beside the new state, in a directory that is named;
     a store in etcd is overwritten. Interrupted, a restore leaves the old state or the new; in etcd, run it again.
     """
+    from pybernetes.cluster import backup
+
     etcd = _take_target(data_dir, options)
     if data_dir is None:
         from pybernetes.cluster.layout import Layout
 
-        _restore_local(file, Layout.of(name), force=force)
+        _restore_local(file, Layout.of(name), force=force, bump_revision=bump_revision or backup.BUMP_REVISION)
     elif etcd is None:
-        from pybernetes.cluster import backup
-
-        restored = backup.restore(file, data_dir, force=force)
+        restored = backup.restore(file, data_dir, force=force, bump_revision=bump_revision or backup.BUMP_REVISION)
         _say_restored(restored.summary, restored.replaced)
     else:
-        from pybernetes.cluster import backup
-
-        asyncio.run(_check_etcd(file, etcd, force=force))
+        bump = bump_revision or BUMP_BY_WRITES
+        asyncio.run(_check_etcd(file, etcd, force=force, bump=bump))
         restored = backup.restore(file, data_dir, force=force, with_store=False)
-        asyncio.run(_restore_etcd(file, etcd, restored.summary))
+        asyncio.run(_restore_etcd(file, etcd, restored.summary.head.revision + bump))
         _say_restored(restored.summary, restored.replaced)
 
 
@@ -102,7 +110,7 @@ def _say_restored(summary: Summary, replaced: Path | None) -> None:
         click.echo(f"What was there before is in {replaced}; remove it when nobody needs it.")
 
 
-def _restore_local(file: Path, layout: Layout, *, force: bool) -> None:
+def _restore_local(file: Path, layout: Layout, *, force: bool, bump_revision: int) -> None:
     from pybernetes.cli.commands import LocalCommands
     from pybernetes.cli.console import progress
     from pybernetes.cluster import local_backup
@@ -112,7 +120,7 @@ def _restore_local(file: Path, layout: Layout, *, force: bool) -> None:
     reporter = progress()
     ran = layout.exists and any(c.process is not None for c in cluster.components())
     try:
-        restored = local_backup.restore(file, layout, force=force, progress=reporter)
+        restored = local_backup.restore(file, layout, force=force, bump_revision=bump_revision, progress=reporter)
     finally:
         # Also where the restore failed: what was stopped for it is to run again.
         if ran:
@@ -139,7 +147,7 @@ async def _back_up_etcd(file: Path, data_dir: Path, config: EtcdConfig) -> Summa
         await store.close()
 
 
-async def _check_etcd(file: Path, config: EtcdConfig, *, force: bool) -> None:
+async def _check_etcd(file: Path, config: EtcdConfig, *, force: bool, bump: int) -> None:
     """Raises `RestoreRefused` where a restore would harm, before it does anything."""
     from pybernetes.apiserver.masterleases import PREFIX
     from pybernetes.cluster.backup import RestoreRefused
@@ -162,7 +170,7 @@ async def _check_etcd(file: Path, config: EtcdConfig, *, force: bool) -> None:
                 hint="replace what it holds with --force; make a backup of it first if that is worth keeping",
             )
         revision = await store.revision()
-        if summary.head.revision + RAISE_BY_WRITES - revision > _RAISE_BY_WRITES_MAX:
+        if summary.head.revision + bump - revision > _BUMP_BY_WRITES_MAX:
             raise RestoreRefused(
                 f"this etcd is at revision {revision} and the backup at {summary.head.revision}:"
                 " bringing it beyond that would take too many writes",
@@ -173,7 +181,7 @@ async def _check_etcd(file: Path, config: EtcdConfig, *, force: bool) -> None:
         await store.close()
 
 
-async def _restore_etcd(file: Path, config: EtcdConfig, summary: Summary) -> None:
+async def _restore_etcd(file: Path, config: EtcdConfig, above_revision: int) -> None:
     from pybernetes.apiserver.claim import KEY
     from pybernetes.store import archive, transfer
     from pybernetes.store.etcd.store import EtcdStore
@@ -184,7 +192,6 @@ async def _restore_etcd(file: Path, config: EtcdConfig, summary: Summary) -> Non
         keys = (r for r in archive.read(file) if isinstance(r, KeyValue))
         # Whose the datastore is, the first server will say anew: the keys may be other ones now.
         await store.txn([], [Delete(KEY)])
-        above = summary.head.revision + RAISE_BY_WRITES
-        await store.compact(await transfer.replace_all(store, keys, above_revision=above))
+        await store.compact(await transfer.replace_all(store, keys, above_revision=above_revision))
     finally:
         await store.close()

@@ -37,7 +37,7 @@ from pybernetes.store.sqlite_files import create, database, take_lock
 
 Pages = AsyncIterator[tuple[int, list[KeyValue]]]
 
-RAISE_REVISION = 1_000_000_000
+BUMP_REVISION = 1_000_000_000
 """How far a restored store's revision is beyond the backup's and the replaced store's: more writes than any cluster
 makes between a backup and the end of its data, so no client ever saw a higher one. etcd's documentation says the same
 of its own restore."""
@@ -110,7 +110,13 @@ def _pki_files(data_dir: Path) -> Iterator[File]:
 
 
 def restore(
-    path: Path, data_dir: Path, *, force: bool, with_store: bool = True, clock: Clock | None = None
+    path: Path,
+    data_dir: Path,
+    *,
+    force: bool,
+    bump_revision: int = BUMP_REVISION,
+    with_store: bool = True,
+    clock: Clock | None = None,
 ) -> Restored:
     """Makes the directory what the archive says; without `with_store` its PKI alone. Raises `RestoreRefused`,
     StoreError (also for a bad archive, before anything is touched, and for a store that is in use), OSError."""
@@ -138,7 +144,7 @@ def restore(
             for file in files:
                 _write_file(temporary, file)
         if with_store:
-            base = max(summary.head.revision, previous) + RAISE_REVISION
+            base = max(summary.head.revision, previous) + bump_revision
             create(temporary / _STORE, base)
             asyncio.run(_fill(temporary / _STORE, path, base))
         stamp = _time(clock or SystemClock()).replace(":", "")

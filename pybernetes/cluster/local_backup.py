@@ -35,7 +35,7 @@ async def back_up(target: Path, layout: Layout) -> Summary:
     return await backup.back_up(target, data_dir, backup.sqlite_pages(data_dir), extra={_SPEC: asdict(spec)})
 
 
-def restore(path: Path, layout: Layout, *, force: bool, progress: Progress) -> Restored:
+def restore(path: Path, layout: Layout, *, force: bool, bump_revision: int, progress: Progress) -> Restored:
     """Afterwards what ran of the cluster is stopped, as far as the restore needs it; starting it again is the
     caller's, also where this fails. Raises what `backup.restore` raises, and `NotRoot`."""
     requirements.check_root()
@@ -56,7 +56,7 @@ def restore(path: Path, layout: Layout, *, force: bool, progress: Progress) -> R
             with progress.step("Stopping the server"):
                 processes.stop(running["server"], timeout_seconds=_STOP_SECONDS)
         with progress.step("Restoring"):
-            restored = backup.restore(path, layout.server_state, force=force)
+            restored = backup.restore(path, layout.server_state, force=force, bump_revision=bump_revision)
         if restored.new_pki:
             agents = [p for n, p in running.items() if n != "server"]
             processes.stop_all(agents, timeout_seconds=_STOP_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pybernetes.lib import failpoints
 from pybernetes.store import archive
 from pybernetes.store.interface import KeyValue
 from tests.robustness.processes import ServerProcess
+from tests.support.etcd import Etcd
 
 pytestmark = pytest.mark.timeout(120)
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -207,14 +209,41 @@ async def test_a_damaged_store_is_brought_back(serving: Serving, tmp_path: Path)
     assert await (await serving(tmp_path)).maps() == {"a": "1"}
 
 
-@pytest.mark.parametrize(
-    ("place", "new"),
-    [("restore/before-ready", False), ("restore/ready", True), ("restore/between=kill@2", True)],
-)
-async def test_a_restore_that_dies_leaves_the_old_state_or_the_new(
-    serving: Serving, tmp_path: Path, place: str, new: bool
-) -> None:
-    served = await serving(tmp_path)
+@pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
+async def test_from_sqlite_to_etcd_and_back(serving: Serving, tmp_path: Path) -> None:
+    served = await serving(tmp_path / "first")
+    data = served.server.data_dir
+    await served.write("a", "1")
+    seen = await served.write("b", "1")
+    file, again = tmp_path / "backup", tmp_path / "again"
+    await done("backup", file, "--data-dir", data)
+    await serving.stop(served)
+    with Etcd(tmp_path / "etcd") as etcd:
+        url = f"etcd://{etcd.addresses}/moved"
+        datastore = ("--datastore", url)
+        other = tmp_path / "other" / "data"
+        await done("restore", file, "--data-dir", other, *datastore, "--bump-revision", "2000")
+        served = await serving(tmp_path / "other", *datastore)
+        assert await served.maps() == {"a": "1", "b": "1"}
+        assert await served.write("c", "1") > seen + 1000
+        _, listed = await served.call("GET", MAPS)
+        assert all(int(o["metadata"]["resourceVersion"]) > seen for o in listed["items"])
+        live = await p8s("restore", file, "--data-dir", other, *datastore, "--force")
+        assert live.returncode == 4 and "servers are at work on this datastore" in live.stderr
+        await done("backup", again, "--data-dir", other, *datastore)
+        await serving.stop(served)
+        not_empty = await p8s("restore", file, "--data-dir", other, *datastore)
+        assert not_empty.returncode == 4 and "not empty" in not_empty.stderr and "--force" in not_empty.stderr
+        await done("restore", file, "--data-dir", other, *datastore, "--force", "--bump-revision", "1")
+        served = await serving(tmp_path / "other", *datastore)
+        assert await served.maps() == {"a": "1", "b": "1"}
+        await serving.stop(served)
+    await done("restore", again, "--data-dir", data, "--force")
+    assert await (await serving(tmp_path / "first")).maps() == {"a": "1", "b": "1", "c": "1"}
+
+
+async def test_a_restore_that_dies_leaves_the_old_state_or_the_new(serving: Serving, tmp_path: Path) -> None:
+    served = await serving(tmp_path / "first")
     data = served.server.data_dir
     await served.write("a", "backup")
     file = tmp_path / "backup"
@@ -222,11 +251,18 @@ async def test_a_restore_that_dies_leaves_the_old_state_or_the_new(
     await served.write("a", "later")
     await serving.stop(served)
     (data / "pki" / "sa.key").write_bytes((data / "pki" / "apiserver.key").read_bytes())  # so the PKI is replaced too
-    armed = place if "=" in place else f"{place}=kill"
-    died = await p8s("restore", file, "--data-dir", data, "--force", armed=armed)
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    if place.startswith("restore/between"):
-        assert not (data / "store").exists(), "the worst moment"
-    again = await serving(tmp_path)
-    assert await again.maps() == {"a": "backup" if new else "later"}
-    assert not list(data.glob("restore.ready"))
+    for place, content in (
+        ("restore/before-ready=kill", "later"),
+        ("restore/ready=kill", "backup"),
+        ("restore/between=kill@2", "backup"),
+    ):
+        copy = tmp_path / place.replace("/", "-")
+        shutil.copytree(data, copy / "data")
+        died = await p8s("restore", file, "--data-dir", copy / "data", "--force", armed=place)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        if place.startswith("restore/between"):
+            assert not (copy / "data" / "store").exists(), "the worst moment"
+        again = await serving(copy)
+        assert await again.maps() == {"a": content}, place
+        await serving.stop(again)
+        assert not list(copy.glob("data/restore.ready"))
