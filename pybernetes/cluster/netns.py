@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import socket
 import threading
@@ -26,6 +27,8 @@ DIRECTORY = Path("/run/netns")
 
 _CLONE_NEWNET = 0x40000000
 _MS_BIND = 0x1000
+_MS_REC = 0x4000
+_MS_SHARED = 0x100000
 _MNT_DETACH = 2
 
 P = ParamSpec("P")
@@ -54,34 +57,66 @@ def exists(name: str) -> bool:
 
 def create(name: str) -> None:
     """Makes a named namespace with its loopback interface still down; one that exists already is left as it is."""
-    if exists(name):
-        return
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
     target = path_of(name)
-    target.unlink(missing_ok=True)
-    target.touch(mode=0o444)
 
     def make() -> None:
         _check(_libc.unshare(_CLONE_NEWNET), "unshare")
         _check(_libc.mount(b"/proc/thread-self/ns/net", os.fsencode(target), b"none", _MS_BIND, None), "mount")
 
-    try:
-        _in_fresh_thread(make)
-    except OSError as error:
+    with _directory_locked():
+        if exists(name):
+            return
+        DIRECTORY.mkdir(parents=True, exist_ok=True)
+        _share_directory()
         target.unlink(missing_ok=True)
-        if error.errno in (errno.EINVAL, errno.ENOSYS):
-            raise KernelFeatureMissing("network namespaces", detail=str(error)) from error
-        raise
+        target.touch(mode=0o444)
+        try:
+            _in_fresh_thread(make)
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            _unshare_directory()
+            if error.errno in (errno.EINVAL, errno.ENOSYS):
+                raise KernelFeatureMissing("network namespaces", detail=str(error)) from error
+            raise
 
 
 def remove(name: str) -> None:
     """Takes the name away; the kernel ends the namespace when the last process and socket in it are gone."""
     target = path_of(name)
     encoded = os.fsencode(target)
-    # A crash between two commands can have mounted it twice; umount fails with EINVAL when nothing is mounted.
-    while _libc.umount2(encoded, _MNT_DETACH) == 0:
-        pass
-    target.unlink(missing_ok=True)
+    with _directory_locked():
+        # A crash between two commands can have mounted it twice; umount fails with EINVAL when nothing is mounted.
+        while _libc.umount2(encoded, _MNT_DETACH) == 0:
+            pass
+        target.unlink(missing_ok=True)
+        _unshare_directory()
+
+
+@contextlib.contextmanager
+def _directory_locked() -> Iterator[None]:
+    """One p8s at a time changes what is mounted there."""
+    lock = os.open(DIRECTORY.parent, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _share_directory() -> None:
+    """Mounts the directory on itself, shared, as ``ip netns add`` does. Were it to do that after us, it would cover our
+    names with copies, and nobody could take them away any more."""
+    directory = os.fsencode(DIRECTORY)
+    if _libc.mount(b"", directory, b"none", _MS_SHARED | _MS_REC, None) == 0:
+        return
+    _check(_libc.mount(directory, directory, b"none", _MS_BIND | _MS_REC, None), f"mount {DIRECTORY}")
+    _check(_libc.mount(b"", directory, b"none", _MS_SHARED | _MS_REC, None), f"mount {DIRECTORY}")
+
+
+def _unshare_directory() -> None:
+    """Takes that mount away with the last name in it. Where somebody is about to add one, it stays."""
+    if DIRECTORY.exists() and not any(DIRECTORY.iterdir()):
+        _libc.umount2(os.fsencode(DIRECTORY), 0)
 
 
 def names() -> list[str]:

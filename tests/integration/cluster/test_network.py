@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -185,3 +186,28 @@ def test_the_last_uplink_restores_forwarding(layout: Layout) -> None:
 def test_a_namespace_that_is_not_there_is_a_plain_error(layout: Layout) -> None:
     with pytest.raises((FileNotFoundError, ClusterError)):
         Namespace(layout.cluster_namespace)
+
+
+_BESIDE_IP = """
+import os, subprocess, sys
+from pybernetes.cluster import netns
+
+def mounted():
+    with open("/proc/self/mounts") as mounts:
+        return [line.split()[1] for line in mounts if line.split()[1].startswith("/run/netns")]
+
+netns.create("ours")
+subprocess.run(["ip", "netns", "add", "theirs"], check=True)
+netns.remove("ours")
+assert not netns.path_of("ours").exists() and netns.exists("theirs"), os.listdir("/run/netns")
+netns.create("ours")
+subprocess.run(["ip", "netns", "delete", "theirs"], check=True)
+netns.remove("ours")
+assert not os.listdir("/run/netns") and not mounted(), mounted()
+"""
+
+
+def test_names_beside_those_of_ip_netns() -> None:
+    """In a mount namespace of its own, with an empty /run: ``ip netns add`` mounts things over what it finds there."""
+    script = 'mount -t tmpfs tmpfs /run && exec "$0" -c "$1"'
+    subprocess.run(["unshare", "--mount", "sh", "-c", script, sys.executable, _BESIDE_IP], check=True)
