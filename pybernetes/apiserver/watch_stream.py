@@ -14,14 +14,14 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
-from pybernetes.api.errors import ApiError, Expired, GatewayTimeout
+from pybernetes.api.errors import ApiError, Expired, GatewayTimeout, NotAcceptable
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.cacher import Cacher
 from pybernetes.apiserver.entries import Frame
 from pybernetes.apiserver.interfaces import RequestInfo
 from pybernetes.apiserver.metrics import Metrics
-from pybernetes.apiserver.negotiation import Media
+from pybernetes.apiserver.negotiation import YAML, Media
 from pybernetes.apiserver.operations import Operations
 from pybernetes.apiserver.options import list_options
 from pybernetes.apiserver.rendering import WatchRenderer
@@ -73,6 +73,8 @@ class WatchStreams:
         called as soon as the watch is set up: it costs little from then on."""
         resource = info.resource
         assert resource is not None
+        if media.type == YAML:
+            raise NotAcceptable("only the following media types are accepted: application/json;stream=watch")
         options = list_options(info.query, watch=True)
         renderer = WatchRenderer(info, media, self._clock) if media.transform else None
         headers["Cache-Control"] = "no-cache, private"

@@ -372,6 +372,13 @@ async def test_lists_are_no_single_objects(server: Server) -> None:
     assert both.json["kind"] == "PartialObjectMetadataList"
 
 
+async def test_yaml_is_no_form_of_a_watch(server: Server) -> None:
+    text = "only the following media types are accepted: application/json;stream=watch"
+    for header in ("application/yaml", "application/yaml, application/json;q=0.5"):
+        answer = await server.request("GET", "/api/v1/pods", headers={"Accept": header}, watch=1, timeoutSeconds=1)
+        assert answer.status == 406 and text.encode() in answer.body
+
+
 @pytest.mark.parametrize(
     "path",
     [
