@@ -172,6 +172,11 @@ class FlowControl:
         pool.settle()
         self._classes.clear()
         self.schemas = self._in_force(wanted)
+        # What is no more is not counted any further: whoever makes and deletes schemas must not fill the memory.
+        names = {schema.name for schema in self.schemas}
+        self.rejected = {key: count for key, count in self.rejected.items() if key[1] in names}
+        self.waited = {key: times for key, times in self.waited.items() if key[1] in names}
+        self._retry_after = {name: retry for name, retry in self._retry_after.items() if name in pool.levels}
 
     def _in_force(self, levels: Mapping[str, Object]) -> list[Schema]:
         """The schemas whose level exists, in order, the mandatory ones in any case."""
@@ -191,8 +196,13 @@ class FlowControl:
                 uid.encode(),
                 level.uid.encode(),
             )
-            old = before.get(name_of(schema))
-            found.append(Schema(name_of(schema), uid, schema["spec"], level, headers, old.dispatched if old else 0))
+            known = before.get(name_of(schema))
+            if known is None:
+                known = Schema(name_of(schema), uid, schema["spec"], level, headers)
+            else:
+                # The same object: requests under way count on it.
+                known.uid, known.spec, known.level, known.headers = uid, schema["spec"], level, headers
+            found.append(known)
         return found
 
     # ---- classification
@@ -221,8 +231,10 @@ class FlowControl:
         else:
             name = f"{resource.plural}/{info.subresource}" if info.subresource else resource.plural
             digest = Digest(user, info.verb, resource.group, name, info.namespace)
-        # Both mandatory schemas together match every user; the last is for whoever is in no group at all.
-        schema = next((s for s in self.schemas if matches({"spec": s.spec}, digest)), self.schemas[-1])
+        schema = next((s for s in self.schemas if matches({"spec": s.spec}, digest)), None)
+        if schema is None:
+            # Who is in no group at all is caught too.
+            schema = next(s for s in self.schemas if s.name == "catch-all")
         method = (schema.spec.get("distinguisherMethod") or {}).get("type")
         distinguisher = user.name if method == "ByUser" else info.namespace if method == "ByNamespace" else ""
         return Flow(schema, schema.level, distinguisher)

@@ -7,12 +7,15 @@ import asyncio
 import base64
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.integration.apiserver.conftest import Answer, Server
+from pybernetes.apiserver.pki import ClusterPKI
+from pybernetes.store.interface import Put
+from tests.integration.apiserver.conftest import Answer, Server, running
 from tests.integration.apiserver.test_crud import MAPS, config_map
 from tests.integration.apiserver.test_deletes import PODS_PATH, make_pod
 from tests.integration.apiserver.test_lists_and_watches import ALL_MAPS, make_maps, names, watching_
@@ -183,6 +186,25 @@ async def test_a_token_expires_with_its_revision_though_nothing_changed(server: 
     assert gone.status == 410 and message(gone) == "The resourceVersion for the provided list is too old."
 
 
+async def test_pages_across_a_compaction_that_comes_by_itself(pki: ClusterPKI, tmp_path: Path) -> None:
+    """As the conformance suite pages through templates: until the token expires, and then with the one it is given."""
+    async with running(pki, tmp_path, compaction_seconds=0.05) as server:
+        await make_maps(server, 8)
+        token = (await server.get(MAPS, limit=3)).json["metadata"]["continue"]
+        async with asyncio.timeout(20):
+            while (answer := await server.get(MAPS, limit=3, **{"continue": token})).status == 200:
+                # Something happens all the time in a cluster, or there would be nothing to compact.
+                await server.post("/api/v1/namespaces", {"metadata": {"generateName": "n-"}})
+        assert answer.status == 410 and answer.json["reason"] == "Expired"
+        found, token, versions = [], answer.json["metadata"]["continue"], set()
+        while token:
+            page = (await server.get(MAPS, limit=3, **{"continue": token})).json
+            found += names(page)
+            versions.add(page["metadata"]["resourceVersion"])
+            token = page["metadata"].get("continue", "")
+        assert found == [f"m{i:03}" for i in range(3, 8)] and len(versions) == 1
+
+
 async def test_only_lists_of_everything_count_what_is_left(server: Server) -> None:
     await make_maps(server, 6)
     version = (await server.get(MAPS)).json["metadata"]["resourceVersion"]
@@ -272,8 +294,6 @@ async def test_a_watch_over_a_websocket(server: Server) -> None:
 
 async def test_ten_thousand_objects_in_pages(server: Server) -> None:
     """Pages cost what they hold, not what is there; and all together are what one list shows."""
-    from pybernetes.store.interface import Put
-
     keys = [f"o{i:05}" for i in range(10_000)]
     for at in range(0, len(keys), 500):
         puts = []

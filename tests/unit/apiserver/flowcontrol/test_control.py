@@ -140,13 +140,17 @@ def test_configuration_is_followed() -> None:
     flow = flow_control.classify(info)
     assert flow.schema.name == "shop" and (flow.level.nominal, flow.level.own, flow.level.most) == (300, 150, 300)
     assert flow_control.classify(asked("list", SOMEBODY, CONFIGMAPS, "other")).schema.name == "global-default"
+    flow.schema.dispatched += 1
+    reader.put(FLOWSCHEMAS, {**schema, "spec": {**schema["spec"], "matchingPrecedence": 501}})
+    assert flow_control.classify(info).schema is flow.schema and flow.schema.dispatched == 1
+    flow_control.rejected[flow.level.name, "shop", "queue-full"] = 1
     # A level that goes while it is busy keeps its seats until they are given back.
     assert flow.level.try_take(1)
     reader.remove(PRIORITYLEVELCONFIGURATIONS, "", "shops")
     assert flow_control.classify(info).schema.name == "global-default" and "shops" in flow_control.pool.levels
     flow.level.release(1)
     reader.remove(FLOWSCHEMAS, "", "shop")
-    assert "shops" not in flow_control.pool.levels
+    assert "shops" not in flow_control.pool.levels and not flow_control.rejected
 
 
 @pytest.mark.parametrize(
