@@ -34,7 +34,7 @@ def _virtual(declared: Field | None) -> Any:
     """What an absent member of a struct that is there counts as."""
     if declared is not None:
         if declared.struct:
-            return {}
+            return {} if isinstance(declared.node, ObjectNode) else None
         if declared.required and isinstance(declared.node, (ListNode, MapNode)):
             return [] if isinstance(declared.node, ListNode) else {}
     return _ABSENT

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema import source
-from pybernetes.api.schema.structs import is_struct
+from pybernetes.api.schema.structs import is_struct, is_time_struct
 
 ScalarKind = Literal[
     "string", "int32", "int64", "number", "boolean", "time", "microtime", "quantity", "intorstring", "bytes", "any"
@@ -99,7 +99,7 @@ Node = Scalar | MapNode | ListNode | ObjectNode | UnionNode
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
     """A field of an `ObjectNode`. `default` is the value that upstream's schema gives an absent one, or None; a
-    `struct` is there, empty at least, as soon as its object is."""
+    `struct` is there, empty or null at least, as soon as its object is."""
 
     name: str
     node: Node
@@ -227,7 +227,8 @@ def node(name: str) -> ObjectNode:
             _strategies(prop),
             prop.get("x-kubernetes-map-type") == "atomic",
             DEFAULTS.get((name, key)),
-            isinstance(below, ObjectNode) and is_struct(name, key),
+            (isinstance(below, ObjectNode) and is_struct(name, key))
+            or ((below is TIME or below is MICRO_TIME) and is_time_struct(name, key)),
         )
     return found
 

@@ -1,5 +1,6 @@
 """Which fields are structs in upstream's Go types, rather than pointers to them: such a field is there as soon as what
-holds it is, empty at least, and server-side apply counts it so. OpenAPI does not tell the two apart.
+holds it is, empty at least, and server-side apply counts it so. The same with times, which are null then. OpenAPI does
+not tell structs and pointers apart.
 
 Source: the types of ``k8s.io/api`` and their references.
 """
@@ -69,6 +70,21 @@ _STRUCTS: dict[str, tuple[str, ...]] = {
     "apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec": ("names",),
     "apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus": ("acceptedNames",),
 }
+
+
+_TIMES: dict[str, tuple[str, ...]] = {
+    "api.core.v1.ContainerStateRunning": ("startedAt",),
+    "api.core.v1.ContainerStateTerminated": ("finishedAt", "startedAt"),
+    "api.core.v1.Event": ("eventTime", "firstTimestamp", "lastTimestamp"),
+    "api.events.v1.Event": ("deprecatedFirstTimestamp", "deprecatedLastTimestamp", "eventTime"),
+    "api.storage.v1.VolumeError": ("time",),
+}
+"""Besides those of conditions."""
+
+
+def is_time_struct(definition: str, field: str) -> bool:
+    """Whether a field, a time, of a definition is a struct."""
+    return definition.endswith("Condition") or field in _TIMES.get(definition.removeprefix("io.k8s."), ())
 
 
 def is_struct(definition: str, field: str) -> bool:

@@ -268,7 +268,16 @@ def test_status_and_spec_have_managers_of_their_own() -> None:
         "": {"f:spec": {"f:nodeName": {}}},
         "status": {
             "f:status": {
-                "f:conditions": {".": {}, 'k:{"type":"Ready"}': {".": {}, "f:status": {}, "f:type": {}}},
+                "f:conditions": {
+                    ".": {},
+                    'k:{"type":"Ready"}': {
+                        ".": {},
+                        "f:lastProbeTime": {},
+                        "f:lastTransitionTime": {},
+                        "f:status": {},
+                        "f:type": {},
+                    },
+                },
                 "f:phase": {},
             }
         },
