@@ -203,7 +203,7 @@ async def test_who_is_asked(server: Server, webhook: Webhook) -> None:
         "by-group": rule(apiGroups=["apps"]),
         "by-version": rule(apiVersions=["v2"]),
         "by-subresource": rule(resources=["configmaps/status"]),
-        "by-everything": rule(resources=["*/*"]),
+        "by-everything": rule(resources=["*/*"], operations=["*"]),
         "by-scope": rule(scope="Cluster"),
         "by-own-scope": rule(scope="Namespaced"),
     }
@@ -224,9 +224,11 @@ async def test_who_is_asked(server: Server, webhook: Webhook) -> None:
     labelled["metadata"]["labels"] = {"ask": "me"}
     await server.post(MAPS, labelled)
     assert asked() == everywhere | {"by-object"}
-    # Of two versions of one stored kind, a webhook for one is asked about the other too.
     assert (await server.post("/api/v1/namespaces", {"metadata": {"name": "n"}})).status == 201
+    assert "namespace" not in webhook.requests()[-1]
     assert asked() == {"by-everything"}
+    assert (await server.patch("/api/v1/namespaces/n", {"metadata": {"labels": {"a": "b"}}})).status == 200
+    assert webhook.requests()[-1]["namespace"] == "n"
 
 
 async def test_a_condition_without_value(server: Server, webhook: Webhook) -> None:

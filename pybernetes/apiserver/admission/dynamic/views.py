@@ -208,8 +208,9 @@ def request_fields(views: Views, resource: Resource) -> Object:
         "dryRun": request.dry_run,
         "options": operation_options(request),
     }
-    # A Namespace counts as being in itself.
-    namespace = request.name if request.resource == NAMESPACES else request.namespace
+    # A Namespace that is there counts as being in itself.
+    is_namespace = request.resource == NAMESPACES and request.operation != "CREATE"
+    namespace = request.name if is_namespace else request.namespace
     for name, value in (("name", request.name), ("namespace", namespace)):
         if value:
             fields[name] = value

@@ -13,6 +13,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
+import orjson
 import structlog
 
 from pybernetes.api import errors
@@ -137,15 +138,19 @@ class MutatingAdmissionWebhook(_Webhooks):
             if not self._is_for(webhook, invocation, request, views):
                 continue
             verdict = await self._call(webhook, invocation, request, views, mutating=True)
+            place = f"{_MUTATING}/round_{int(memory.again)}_index_{position}"
+            mutated = False
             if verdict is None:
-                key = f"failed-open.{_MUTATING}/round_{int(memory.again)}_index_{position}"
-                request.annotate(key, webhook.name)
+                request.annotate(f"failed-open.{place}", webhook.name)
             else:
                 self._note(webhook, request, verdict)
-                if verdict.patch and self._apply(webhook, invocation, views, verdict.patch):
-                    views = Views(request)
-                    turn.changed()
-                    memory.wanted = True
+                mutated = bool(verdict.patch) and self._apply(webhook, invocation, views, verdict.patch or [])
+            noted = {"configuration": webhook.configuration, "webhook": webhook.name, "mutated": mutated}
+            request.annotate(place, orjson.dumps(noted).decode())
+            if mutated:
+                views = Views(request)
+                turn.changed()
+                memory.wanted = True
             if webhook.reinvoked:
                 turn.seen.add(webhook.uid)
         memory.end(self.name, request.object)
