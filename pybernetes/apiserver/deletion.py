@@ -178,8 +178,9 @@ class Deleter:
         self._registry = registry
         self._lister = lister
 
-    async def delete(self, info: RequestInfo, options: DeleteOptions) -> Deleted:
-        """Deletes the named object. Raises `NotFound`, and `Conflict` where a precondition does not hold."""
+    async def delete(self, info: RequestInfo, options: DeleteOptions, *, admit: bool = True) -> Deleted:
+        """Deletes the named object; without `admit` admission is not asked. Raises `NotFound`, and `Conflict` where
+        a precondition does not hold."""
         assert info.resource is not None
         resource = conversion.storage_resource(info.resource)
         if (
@@ -195,7 +196,8 @@ class Deleter:
             if existing is None:
                 raise errors.not_found(resource.group, resource.plural, info.name)
             _check_preconditions(resource, existing, options)
-            await registry.admit("DELETE", info, None, existing.obj, options)
+            if admit:
+                await registry.admit("DELETE", info, None, existing.obj, options)
             plan = plan_deletion(resource, strategy, existing.obj, options, registry.clock.now())
             written: Entry | None
             if isinstance(plan, Pending):

@@ -132,7 +132,8 @@ class PodHandlers:
         if not options.uid:
             # The budget was spent for this very pod.
             options.uid = metadata(pod.obj).get("uid") or ""
-        await self._deleter.delete(to_pod, options)
+        # As upstream: the eviction was admitted, its deletion is not admitted once more.
+        await self._deleter.delete(to_pod, options, admit=False)
         return _SUCCESS
 
     async def _spend(self, info: RequestInfo, pod: Object) -> None:

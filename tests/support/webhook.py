@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -72,8 +73,12 @@ def patch(*operations: Object) -> Callable[[Object], Object]:
 
 @asynccontextmanager
 async def webhook_server(
-    pki: ClusterPKI, directory: Path, hosts: tuple[str, ...] = ("127.0.0.1",)
+    pki: ClusterPKI,
+    directory: Path,
+    hosts: tuple[str, ...] = ("127.0.0.1",),
+    listening: socket.socket | None = None,
 ) -> AsyncIterator[Webhook]:
+    """On a free port of loopback, or where it is told to listen."""
     pair = pki.issue_serving("webhook", list(hosts))
     certificate, key = directory / "webhook.crt", directory / "webhook.key"
     write_private(certificate, pair.certificate_pem)
@@ -83,7 +88,12 @@ async def webhook_server(
     app.router.add_post("/{tail:.*}", made.handle)
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(certificate, key, None))
+    tls = server_context(certificate, key, None)
+    site: web.BaseSite = (
+        web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+        if listening is None
+        else web.SockSite(runner, listening, ssl_context=tls)
+    )
     await site.start()
     try:
         made.port = runner.addresses[0][1]

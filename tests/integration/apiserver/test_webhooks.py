@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ from pybernetes.api.meta import Object
 from pybernetes.api.resources import ENDPOINTS, SERVICES
 from pybernetes.apiserver.admission.webhooks.caller import CallFailed, Target, WebhookCaller
 from pybernetes.apiserver.pki import ClusterPKI
-from tests.integration.apiserver.conftest import Answer, Server
+from pybernetes.cluster import netns
+from tests.integration.apiserver.conftest import Answer, Server, running
 from tests.integration.apiserver.test_crud import MAPS
 from tests.support.webhook import Webhook, allow, configuration, hook, patch, webhook_server
 from tests.unit.apiserver.security.memory_reader import MemoryReader
@@ -287,6 +291,20 @@ async def test_connections_and_subresources(server: Server, webhook: Webhook) ->
     assert scale["object"]["spec"] == {"replicas": 3} and scale["oldObject"]["spec"] == {"replicas": 1}
 
 
+async def test_an_eviction_is_admitted_once(server: Server, webhook: Webhook) -> None:
+    await account(server)
+    webhook.answers["/v"] = allow
+    config = webhook.client_config("/v")
+    await configure(server, "Validating", "v", hook("v.example.com", config, "pods", "pods/eviction"))
+    assert (await server.post(PODS, pod())).status == 201
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    assert (await server.post(f"{PODS}/p/eviction", eviction)).status == 201
+    _, asked = webhook.requests()
+    assert (asked["operation"], asked["subResource"], asked["name"]) == ("CREATE", "eviction", "p")
+    assert asked["kind"] == {"group": "policy", "version": "v1", "kind": "Eviction"} == asked["requestKind"]
+    assert asked["resource"] == {"group": "", "version": "v1", "resource": "pods"}
+
+
 async def test_an_equivalent_version(server: Server, webhook: Webhook) -> None:
     webhook.answers |= {"/v1": allow, "/exact": allow}
     rules = [
@@ -434,3 +452,34 @@ async def test_a_service_is_reached_at_its_endpoints(pki: ClusterPKI, tmp_path: 
                 await caller.call(wrong, b"{}", 5)
         finally:
             await caller.close()
+
+
+async def test_a_webhook_in_the_clusters_network(pki: ClusterPKI, tmp_path: Path) -> None:
+    """The server's own network knows nothing of the pod's address; the namespace that it dials from does."""
+    address, name = "192.0.2.11", f"p8s-test-webhook-{os.getpid()}"
+    netns.create(name)
+    try:
+        for command in (f"ip address add {address}/32 dev lo", "ip link set lo up"):
+            subprocess.run(["nsenter", f"--net=/run/netns/{name}", *command.split()], check=True)
+        with closing(netns.Namespace(name)) as namespace:
+            listening = namespace.listen(address, 0)
+            listening.setblocking(False)
+            port = listening.getsockname()[1]
+            async with (
+                webhook_server(pki, tmp_path, ("hooks.default.svc",), listening) as webhook,
+                running(pki, tmp_path, socket_factory=namespace.socket_factory) as server,
+            ):
+                ports = [{"name": "tls", "port": 443, "targetPort": port}]
+                await server.admin.create(
+                    SERVICES, {"metadata": {"name": "hooks"}, "spec": {"ports": ports}}, "default"
+                )
+                subset = {"addresses": [{"ip": address}], "ports": [{"name": "tls", "port": port}]}
+                await server.admin.create(ENDPOINTS, {"metadata": {"name": "hooks"}, "subsets": [subset]}, "default")
+                webhook.answers["/m"] = patch({"op": "add", "path": "/data/seen", "value": "yes"})
+                service = {"service": {"name": "hooks", "namespace": "default", "path": "/m"}}
+                config = {**service, "caBundle": webhook.ca_bundle}
+                await configure(server, "Mutating", "m", hook("m.example.com", config))
+                made = await server.post(MAPS, config_map("m"))
+                assert made.status == 201 and made.json["data"] == {"k": "v", "seen": "yes"}
+    finally:
+        netns.remove(name)
