@@ -74,3 +74,19 @@ def status_faults(resource: Resource, obj: Object, old: Object) -> list[str]:
     out: Object = clone(obj)
     strategy.prepare_for_status_update(out, old)
     return [str(e) for e in strategy.validate_status_update(out, old)]
+
+
+def warned(resource: Resource, obj: Object) -> list[str]:
+    """What a creation is warned of."""
+    return strategy_for(resource).warnings(created(resource, obj), None)
+
+
+def changed(resource: Resource, old: Object, new: Object) -> list[str]:
+    """What an update would be refused for, from `old` as it is stored once created."""
+    return update_faults(resource, new, created(resource, old))
+
+
+def stated(resource: Resource, obj: Object, status: Object) -> list[str]:
+    """What a write of that status would be refused for."""
+    old = created(resource, obj)
+    return status_faults(resource, {**clone(old), "status": status}, old)
