@@ -75,6 +75,7 @@ class MasterLeases:
                     + ", ".join(f"{n} {theirs.get(n)}" for n in differing)
                     + ", this one with "
                     + ", ".join(f"{n} {self._settings[n]}" for n in differing)
+                    + f"; if it has died, it counts as live for {self._ttl_seconds} s more"
                 )
 
     async def run(self) -> None:

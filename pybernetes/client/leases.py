@@ -199,7 +199,11 @@ class LeaderElection:
             log.warning("leadership lost", lease=self.name, identity=self._identity)
             self._ousted.set()
             task.cancel()
-            await _either(asyncio.wait((task,)), self._clock.sleep(self._held_until - self._clock.monotonic()))
+            grace = self._held_until - self._clock.monotonic()
+            if grace <= 0.0:
+                # Noticed late, as after a pause. There is time to end all the same: writing is over already.
+                grace = self._timings.duration_seconds - self._timings.renew_deadline_seconds
+            await _either(asyncio.wait((task,)), self._clock.sleep(grace))
             stuck = not task.done()
             if stuck:
                 raise LeaseLost(f"the work under the lease {self.name} has not ended in time")

@@ -111,7 +111,7 @@ async def test_no_member_is_missed(tmp_path: Path) -> None:
                 await until(enough)
 
             await more()
-            for member, number in zip(etcd.members, (signal.SIGKILL, signal.SIGSTOP, signal.SIGKILL), strict=True):
+            for member, number in ((etcd.members[0], signal.SIGKILL), (etcd.members[1], signal.SIGSTOP)):
                 await fail(member, number)
                 await more()
                 await recover(etcd, member, number)
