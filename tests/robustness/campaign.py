@@ -11,6 +11,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pybernetes.store.etcd.config import parse_url
 from tests.robustness import evidence, faults, traffic, validate
@@ -36,7 +37,7 @@ class Plan:
     swappers: int = 4
     patchers: int = 3
     readers: int = 3
-    watchers: int = 3
+    watchers: int = 2
 
 
 @dataclass
@@ -109,11 +110,11 @@ async def _work(plan: Plan, system: System, recorder: Recorder) -> None:
     chance = random.Random(plan.seed)
     servers = system.targets.servers
 
-    def make(kind: type[traffic.Client], count: int, **more: bool) -> list[traffic.Client]:
+    def make(kind: type[traffic.Client], count: int, label: str = "", **more: Any) -> list[traffic.Client]:
         found = []
         for i in range(count):
             turned = [*servers[i % len(servers) :], *servers[: i % len(servers)]]
-            name = f"{kind.__name__.lower()}{'-streaming' if more else ''}-{i}"
+            name = f"{kind.__name__.lower()}{label}-{i}"
             found.append(kind(name, turned, recorder, random.Random(chance.random()), **more))
         return found
 
@@ -124,7 +125,12 @@ async def _work(plan: Plan, system: System, recorder: Recorder) -> None:
         *make(traffic.Patcher, plan.patchers),
         *make(traffic.Reader, plan.readers),
     ]
-    watchers = [*make(traffic.Watcher, plan.watchers - 1), *make(traffic.Watcher, 1, streaming=True)]
+    watchers = [
+        *make(traffic.Watcher, plan.watchers),
+        *make(traffic.Watcher, 1, "-streaming", streaming=True),
+        *make(traffic.Watcher, 1, "-left", side="left"),
+        *make(traffic.Watcher, 1, "-right-streaming", side="right", streaming=True),
+    ]
     async with _tasks(watchers, _compaction_witness(plan, system, recorder)) as watching:
         async with _tasks(workers):
             await faults.inject(plan.faults, system.targets, recorder, chance, plan.seconds)
@@ -181,11 +187,15 @@ async def _make_namespace(client: traffic.Client) -> None:
 
 
 async def _last_write(client: traffic.Client) -> int:
-    """A write after which nothing comes; its revision."""
+    """The last writes, one on each side, so that every watcher hears of an end; the revision of the first."""
+    first = 0
     async with asyncio.timeout(_END_SECONDS):
-        while True:
-            record: Record = await client.create(traffic.SENTINEL)
-            if record.outcome != OK and record.status == 409:
-                record = await client.get(traffic.SENTINEL)
-            if record.outcome == OK:
-                return int(record.result["revision"])
+        for name, side in zip(traffic.SENTINELS, traffic.SIDES, strict=True):
+            while True:
+                record: Record = await client.create(name, side)
+                if record.outcome != OK and record.status == 409:
+                    record = await client.get(name)
+                if record.outcome == OK:
+                    break
+            first = first or int(record.result["revision"])
+    return first

@@ -60,5 +60,6 @@ def stored(events: Iterable[Event]) -> list[Stored]:
         value = event.value if event.value is not None else event.previous.value if event.previous else b"{}"
         obj = json.loads(value)
         write, uid = obj.get("data", {}).get("write", "?"), obj.get("metadata", {}).get("uid", "?")
-        found.append(Stored(event.mod_revision, event.type, name, write, uid))
+        side = obj.get("metadata", {}).get("labels", {}).get("side", "")
+        found.append(Stored(event.mod_revision, event.type, name, write, uid, side))
     return found

@@ -13,14 +13,16 @@ update        name, write, expected               revision, uid (a PUT with a re
 patch         name, write                         revision, uid (no resourceVersion: whatever is there)
 delete        name, expected (0: any)             uid
 get           name, fresh                         revision, write, uid
-list          fresh, at (0: now), limit           revision, items [[name, revision, write], ...], pages
-                                                  [revision, ...], whole (else cut by 410 or an error)
-watch         from (0 with `initial`), initial    events [[time, type, name, revision, write], ...], end
+list          fresh, at (0: now), limit, side,    revision, items [[name, revision, write], ...], pages
+              not_older (0: any)                  [revision, ...], whole (else cut by 410 or an error)
+watch         from (0 with `initial`), initial,   events [[time, type, name, revision, write], ...], end
+              side
 fault         kind                                text
 ============  ==================================  ====================================================
 
 `outcome` is ok, refused (an answer that says that it did not happen: 4xx), or unknown (anything else: it may have
-happened, it may yet happen). `write` names a write for good: it is stored in the object.
+happened, it may yet happen). `write` names a write for good: it is stored in the object. Objects bear the label `side`,
+which writes change; a list or watch with a side asks for those alone.
 """
 
 from __future__ import annotations
@@ -70,6 +72,8 @@ class Stored:
     write: str
     """Of a deletion: that of what was deleted."""
     uid: str
+    side: str = ""
+    """The object's label of that name; of a deletion, what it was last."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +314,55 @@ def test_a_list_of_the_future(story: Story) -> None:
 def test_bad_watches(story: Story, events: list[tuple[str, str, int, str]]) -> None:
     story.watch(0, 20, 9, *events)
     assert "watch" in story.broken()
+
+
+@pytest.fixture
+def sides() -> Story:
+    """a goes from left to right and back; b is right and goes; revisions 10 to 14."""
+    s = Story()
+    s.create(1, 2, "a", "w1", 10)
+    s.update(3, 4, "a", "w2", 10, 11)
+    s.create(3, 5, "b", "w3", 12)
+    s.update(6, 7, "a", "w4", 11, 13)
+    s.delete(8, 9, "b", "w3", 14)
+    sides = ("left", "right", "right", "left", "right")
+    s.stored = [replace(entry, side=side) for entry, side in zip(s.stored, sides, strict=True)]
+    return s
+
+
+LEFT = [("ADDED", "a", 10, "w1"), ("DELETED", "a", 11, "w1"), ("ADDED", "a", 13, "w4")]
+RIGHT = [("ADDED", "a", 11, "w2"), ("ADDED", "b", 12, "w3"), ("DELETED", "a", 13, "w2"), ("DELETED", "b", 14, "w3")]
+
+
+def test_watches_and_lists_of_a_side(sides: Story) -> None:
+    sides.watch(0, 20, 9, *LEFT, side="left")
+    sides.watch(0, 20, 9, *RIGHT, side="right", client="w2")
+    sides.list(9.5, 9.6, 14, [["a", 13, "w4"]], side="left")
+    sides.list(9.5, 9.6, 14, [], side="right", not_older=13)
+    assert sides.broken() == set()
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [LEFT[0], LEFT[2]],  # it never said that a went
+        [LEFT[0], ("DELETED", "a", 11, "w2")],  # shows what is not on this side
+        [LEFT[0], ("MODIFIED", "a", 11, "w2")],
+        [*LEFT, ("DELETED", "b", 14, "w3")],  # the other side's
+    ],
+)
+def test_bad_watches_of_a_side(sides: Story, events: list[tuple[str, str, int, str]]) -> None:
+    sides.watch(0, 20, 9, *events, side="left")
+    assert sides.broken() == {"watch"}
+
+
+@pytest.mark.parametrize(
+    ("items", "more"),
+    [([["a", 13, "w4"]], {"side": "right"}), ([], {"side": "left"}), ([["a", 13, "w4"]], {"not_older": 15})],
+)
+def test_bad_lists_of_a_side(sides: Story, items: list[list[Any]], more: dict[str, Any]) -> None:
+    sides.list(9.5, 9.6, 14, items, **more)
+    assert sides.broken() == {"list"}
 
 
 def test_a_streaming_list_that_lacks_one(story: Story) -> None:

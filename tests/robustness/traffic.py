@@ -23,7 +23,8 @@ NAMESPACE = "robust"
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 FOREIGN = "kube-root-ca.crt"
 """Lies in every namespace and is none of ours."""
-SENTINEL = "the-end"
+SENTINELS = ("the-end-left", "the-end-right")
+SIDES = ("left", "right")
 REQUEST_SECONDS = 6.0
 _NAMES = [f"shared-{i}" for i in range(6)]
 _OWN_NAMES = 400
@@ -83,15 +84,16 @@ class Client:
     def new_write(self) -> str:
         return f"{self.name}-{next(self._serial)}"
 
-    def body(self, name: str, write: str, revision: int = 0) -> dict[str, Any]:
-        metadata: dict[str, Any] = {"name": name}
+    def body(self, name: str, write: str, revision: int = 0, side: str = "") -> dict[str, Any]:
+        metadata: dict[str, Any] = {"name": name, "labels": {"side": side or self.chance.choice(SIDES)}}
         if revision:
             metadata["resourceVersion"] = str(revision)
         return {"metadata": metadata, "data": {"write": write, "pad": "x" * self.chance.choice((0, 0, 200, 3000))}}
 
-    async def create(self, name: str) -> Record:
+    async def create(self, name: str, side: str = "") -> Record:
         write = self.new_write()
-        return await self._write("create", "POST", PATH, {"name": name, "write": write}, self.body(name, write))
+        body = self.body(name, write, side=side)
+        return await self._write("create", "POST", PATH, {"name": name, "write": write}, body)
 
     async def update(self, name: str, expected: int) -> Record:
         write = self.new_write()
@@ -100,7 +102,9 @@ class Client:
 
     async def patch(self, name: str) -> Record:
         write = self.new_write()
-        body = {"data": {"write": write}}
+        body: dict[str, Any] = {"data": {"write": write}}
+        if self.chance.random() < 0.5:
+            body["metadata"] = {"labels": {"side": self.chance.choice(SIDES)}}
         return await self._write("patch", "PATCH", f"{PATH}/{name}", {"name": name, "write": write}, body)
 
     async def delete(self, name: str, expected: int = 0) -> Record:
@@ -155,10 +159,23 @@ class Client:
 
     # --- lists ---------------------------------------------------------------------------------------------------
 
-    async def list(self, *, fresh: bool = True, at: int = 0, limit: int = 0, pause: float = 0.0) -> Record:
+    async def list(
+        self,
+        *,
+        fresh: bool = True,
+        at: int = 0,
+        not_older: int = 0,
+        limit: int = 0,
+        pause: float = 0.0,
+        side: str = "",
+    ) -> Record:
         """All pages of a list, with a pause between them. Raises `Interrupted` where not even one page came."""
         params: dict[str, str] = {"limit": str(limit)} if limit else {}
-        if at:
+        if side:
+            params["labelSelector"] = f"side={side}"
+        if not_older:
+            params |= {"resourceVersion": str(not_older), "resourceVersionMatch": "NotOlderThan"}
+        elif at:
             params |= {"resourceVersion": str(at), "resourceVersionMatch": "Exact"}
         elif not fresh:
             params["resourceVersion"] = "0"
@@ -182,14 +199,15 @@ class Client:
             if not (following := answer["metadata"].get("continue")):
                 whole = True
                 break
-            params = {"limit": str(limit), "continue": following}
+            params = {k: v for k, v in params.items() if k in ("limit", "labelSelector")} | {"continue": following}
             await asyncio.sleep(pause)
         if not pages:
             await self.another_server()
             raise Interrupted(reason)
         result = {"revision": pages[0], "pages": pages, "items": items, "whole": whole}
         # The first page's time is the list's: the others only show the same revision.
-        args = {"fresh": fresh and not at, "at": at, "limit": limit}
+        args = {"fresh": fresh and not at and not not_older, "at": at, "limit": limit, "side": side}
+        args["not_older"] = not_older
         record = Record(self.name, "list", start, end, OK, args, result, 200, reason)
         self.recorder.add(record)
         return record
@@ -240,12 +258,15 @@ class Reader(Client):
             await self.get(self.chance.choice(_NAMES), fresh=self.chance.random() < 0.8)
             return
         try:
-            if dice < 0.7:
-                record = await self.list()
+            if dice < 0.65:
+                record = await self.list(side=self.chance.choice(("", *SIDES)))
+            elif dice < 0.7:
+                record = await self.list(not_older=max(self._revisions, default=1))
             elif dice < 0.78:
                 record = await self.list(fresh=False)
             elif dice < 0.92 or not self._revisions:
-                record = await self.list(limit=self.chance.choice((1, 3, 20)), pause=self.chance.uniform(0, 0.02))
+                limit, side = self.chance.choice((1, 3, 20)), self.chance.choice(("", "", *SIDES))
+                record = await self.list(limit=limit, side=side, pause=self.chance.uniform(0, 0.02))
             else:
                 record = await self.list(at=self.chance.choice(self._revisions))
         except Interrupted:
@@ -256,9 +277,10 @@ class Reader(Client):
 class Watcher(Client):
     """Lists and follows, with streams that it breaks off every so often and goes on from what it has seen."""
 
-    def __init__(self, *args: Any, streaming: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, streaming: bool = False, side: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._streaming = streaming
+        self._side = side
         self._revision = 0
         self._listed = False
         self._until: int | None = None
@@ -279,7 +301,7 @@ class Watcher(Client):
     async def step(self) -> None:
         if not self._revision and not self._streaming:
             try:
-                self._revision = (await self.list()).result["revision"]
+                self._revision = (await self.list(side=self._side)).result["revision"]
             except Interrupted:
                 return
             self._listed = True
@@ -295,7 +317,9 @@ class Watcher(Client):
             params |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         else:
             params["resourceVersion"] = str(self._revision)
-        args = {"from": self._revision, "initial": initial, "listed": self._listed}
+        if self._side:
+            params["labelSelector"] = f"side={self._side}"
+        args = {"from": self._revision, "initial": initial, "listed": self._listed, "side": self._side}
         self._listed = False
         events: list[list[Any]] = []
         start, end, good = self.recorder.now(), "broken off", True

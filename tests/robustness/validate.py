@@ -210,6 +210,8 @@ def lists_show_one_revision(evidence: Evidence) -> Iterator[Violation]:
             continue
         if record.args["fresh"] and revision < (known := evidence.moments.reached(record.start)):
             yield Violation("list", f"a list is stale: revision {known} was known before it began", (record,))
+        if revision < (least := record.args.get("not_older", 0)):
+            yield Violation("list", f"a list not older than {least} shows {revision}", (record,))
         if (at := record.args.get("at", 0)) and revision != at:
             yield Violation("list", f"a list of exactly {at} shows {revision}", (record,))
         if revision > evidence.moments.possible(record.end):
@@ -220,11 +222,13 @@ def lists_show_one_revision(evidence: Evidence) -> Iterator[Violation]:
 def _compare_items(
     record: Record, state: dict[str, Stored], items: list[list[object]], *, whole: bool
 ) -> Iterator[Violation]:
+    side = record.args.get("side", "")
     names = [str(item[0]) for item in items]
     if names != sorted(set(names)):
         yield Violation("list", "a list has names twice or out of order", (record,))
     last = names[-1] if names else ""
-    expected = [[n, state[n].revision, state[n].write] for n in sorted(state) if whole or n <= last]
+    asked = [state[n] for n in sorted(state) if (whole or n <= last) and side in ("", state[n].side)]
+    expected = [[entry.name, entry.revision, entry.write] for entry in asked]
     if [list(i) for i in items] != expected:
         missing = [e for e in expected if e not in items]
         surplus = [i for i in items if i not in expected]
@@ -247,15 +251,37 @@ def watches_tell_everything_in_order(evidence: Evidence) -> Iterator[Violation]:
         yield from _follow(evidence, record, start, events)
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """An event that a watch should bring."""
+
+    revision: int
+    type: str
+    name: str
+    write: str
+
+
+def _expected(log: Log, start: int, side: str) -> Iterator[_Expected]:
+    """The events after a revision. To a watch for one side an object comes and goes with its label."""
+    for entry in log.entries[log.after(start) :]:
+        before = log.before(entry)
+        now = entry.type == "PUT" and side in ("", entry.side)
+        was = before is not None and side in ("", before.side)
+        if now:
+            yield _Expected(entry.revision, "MODIFIED" if was else "ADDED", entry.name, entry.write)
+        elif was:
+            assert before is not None
+            yield _Expected(entry.revision, "DELETED", entry.name, before.write)
+
+
 def _follow(evidence: Evidence, record: Record, start: int, events: list[list[object]]) -> Iterator[Violation]:
-    log = evidence.log
-    at, seen = log.after(start), start
+    following = _expected(evidence.log, start, record.args.get("side", ""))
+    expected, seen = next(following, None), start
     for _, type_, name, revision, write in events:
         assert isinstance(revision, int)
-        expected = log.entries[at] if at < len(log.entries) else None
         if type_ == "BOOKMARK":
             if expected is not None and expected.revision <= revision:
-                yield Violation("watch", f"a bookmark at {revision} hides a change", (expected, record))
+                yield Violation("watch", f"a bookmark at {revision} hides {expected}", (record,))
                 return
             seen = max(seen, revision)
             continue
@@ -263,15 +289,14 @@ def _follow(evidence: Evidence, record: Record, start: int, events: list[list[ob
             yield Violation("watch", f"a watch brought {revision} after {seen}", (record,))
             return
         if expected is None or expected.revision > revision:
-            yield Violation("watch", f"a watch brought {name} at {revision}, which never was", (record,))
+            yield Violation("watch", f"a watch brought {type_} {name} at {revision}, which never was", (record,))
             return
         if expected.revision < revision:
-            yield Violation("watch", f"a watch left a change out before {revision}", (expected, record))
+            yield Violation("watch", f"a watch left {expected} out before {revision}", (record,))
             return
-        kind = "DELETED" if expected.type == "DELETE" else "MODIFIED" if log.before(expected) else "ADDED"
-        if (type_, name, write) != (kind, expected.name, expected.write):
-            yield Violation("watch", f"a watch brought {type_} {name} {write} for {kind}", (expected, record))
-        at, seen = at + 1, revision
+        if (type_, name, write) != (expected.type, expected.name, expected.write):
+            yield Violation("watch", f"a watch brought {type_} {name} {write} for {expected}", (record,))
+        expected, seen = next(following, None), revision
 
 
 def watchers_come_to_the_end(evidence: Evidence) -> Iterator[Violation]:
