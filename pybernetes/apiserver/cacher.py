@@ -372,7 +372,7 @@ class Cacher:
     def end_watches(self) -> None:
         for kind in self._kinds.values():
             for watcher in kind.watchers():
-                watcher.end()
+                watcher.end(self.revision)
 
     async def _load(self) -> None:
         loaded: dict[str, list[Entry]] = {}

@@ -114,15 +114,18 @@ class InProcessClient:
         options = ListOptions(label_selector, field_selector, resource_version=resource_version, watch=True)
         watcher, _ = await operations.watch(info, options)
         timeout = timeout_seconds or random.uniform(1, 2) * TIMEOUT_SECONDS_MIN
-        timer = asyncio.get_running_loop().call_later(timeout, watcher.end)
+        timer = asyncio.get_running_loop().call_later(timeout, lambda: watcher.end(self._cacher.revision))
         try:
             while True:
-                for frame in await watcher.next():
+                frames = await watcher.next()
+                # While the consumer works, the watcher may get more, and end.
+                ended = watcher.ended
+                for frame in frames:
                     yield frame.event(resource)
-                if watcher.ended:
+                if ended:
                     break
             if not watcher.dropped and not self._closed():
-                yield WatchEvent("BOOKMARK", encoding.bookmark_object(resource, self._cacher.revision))
+                yield WatchEvent("BOOKMARK", encoding.bookmark_object(resource, watcher.reached))
         finally:
             timer.cancel()
             operations.detach(watcher)

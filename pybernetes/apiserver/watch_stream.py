@@ -88,7 +88,7 @@ class WatchStreams:
         initialized()
         loop = asyncio.get_running_loop()
         timeout = options.timeout_seconds or random.uniform(1, 2) * TIMEOUT_SECONDS_MIN
-        timer = loop.call_at(loop.time() + timeout, watcher.end)
+        timer = loop.call_at(loop.time() + timeout, lambda: watcher.end(self._cacher.revision))
         connection = request.connection
         connection.disconnected = watcher.end
         transport = request.transport
@@ -103,7 +103,7 @@ class WatchStreams:
                 self._metrics.dropped_watcher(resource)
             elif not (request.transport is None or request.transport.is_closing()):
                 if options.allow_watch_bookmarks:
-                    await stream.write([self._bookmark(resource, renderer, self._cacher.revision)])
+                    await stream.write([self._bookmark(resource, renderer, watcher.reached)])
                 await stream.close()
         except ConnectionError:
             # The client is gone: nothing is left to tell it.
@@ -134,16 +134,19 @@ class WatchStreams:
         try:
             while True:
                 frames = await watcher.next()
+                # While this writes, the cache goes on: bookmarks speak of this moment and not of their own.
+                watcher.caught_up(self._cacher.revision)
+                ended, reached = watcher.ended, watcher.reached
                 if frames:
                     await self._write(stream, resource, renderer, frames)
                 if initial_end is not None:
                     if bookmarks:
-                        await stream.write([self._bookmark(resource, renderer, initial_end, initial_events_end=True)])
+                        await stream.write([self._bookmark(resource, renderer, reached, initial_events_end=True)])
                     initial_end = None
-                if watcher.ended:
+                if ended:
                     return
                 if bookmarks and loop.time() >= next_bookmark:
-                    await stream.write([self._bookmark(resource, renderer, self._cacher.revision)])
+                    await stream.write([self._bookmark(resource, renderer, reached)])
                     next_bookmark = loop.time() + BOOKMARK_SECONDS
                     timer = loop.call_at(next_bookmark, watcher.wake)
         finally:

@@ -21,7 +21,10 @@ QUEUE_FRAMES_MAX = 20_000
 class Watcher:
     """Made by the registry, fed by a `KindCache`, read by one consumer with `next`."""
 
-    __slots__ = ("_limit", "_on_drop", "_queue", "_waiter", "after", "bucket", "dropped", "ended", "selection")
+    __slots__ = (
+        "_final", "_limit", "_on_drop", "_queue", "_waiter", "after", "bucket", "dropped", "ended", "reached",
+        "selection",
+    )  # fmt: skip
 
     def __init__(self, selection: Selection, *, after: int, limit: int | None = None) -> None:
         self.selection = selection
@@ -29,6 +32,9 @@ class Watcher:
         self.after = after
         """Changes up to this revision are not for this watcher."""
         self.ended = False
+        self.reached = after
+        """Every change up to this revision has been handed out by `next`: what a bookmark may say."""
+        self._final = 0
         self.dropped = False
         self._limit = QUEUE_FRAMES_MAX if limit is None else limit
         self._queue: deque[Frame] = deque()
@@ -72,10 +78,19 @@ class Watcher:
         queue.append(frame)
         self._wake()
 
-    def end(self) -> None:
-        """Ends the stream after what is queued."""
-        self.ended = True
+    def end(self, revision: int = 0) -> None:
+        """Ends the stream after what is queued. `revision`, where it is known, is the cache's: of later changes the
+        watcher hears nothing."""
+        if not self.ended:
+            self.ended = True
+            self._final = revision
         self._wake()
+
+    def caught_up(self, revision: int) -> None:
+        """Told by the consumer right after `next`, before it lets anybody else run: the cache's revision. Once the
+        watcher has ended, the cache went on without it, and only what was handed out counts."""
+        if not self.ended:
+            self.reached = revision
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -95,4 +110,8 @@ class Watcher:
             await self._waiter
         frames = list(self._queue)
         self._queue.clear()
+        if frames:
+            self.reached = max(self.reached, frames[-1].entry.revision)
+        if self.ended:
+            self.reached = max(self.reached, self._final)
         return frames

@@ -319,6 +319,10 @@ class Watcher(Client):
             params["resourceVersion"] = str(self._revision)
         if self._side:
             params["labelSelector"] = f"side={self._side}"
+        if self.chance.random() < 0.5:
+            # The server ends this one, with a bookmark; the client's own end is only for when it does not.
+            params["timeoutSeconds"] = str(self.chance.choice((1, 2)))
+            seconds = 5.0
         args = {"from": self._revision, "initial": initial, "listed": self._listed, "side": self._side}
         self._listed = False
         events: list[list[Any]] = []

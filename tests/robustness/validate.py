@@ -245,10 +245,21 @@ def watches_tell_everything_in_order(evidence: Evidence) -> Iterator[Violation]:
             if not ends:
                 continue
             start = events[ends[0]][3]
-            items = sorted([name, revision, write] for _, _, name, revision, write in events[: ends[0]])
+            items = _folded(events[: ends[0]])
             yield from _compare_items(record, States(evidence.log).at(start), items, whole=True)
             events = events[ends[0] + 1 :]
         yield from _follow(evidence, record, start, events)
+
+
+def _folded(events: list[list[object]]) -> list[list[object]]:
+    """What a client holds after initial events: mostly additions, and what changed meanwhile."""
+    held: dict[object, list[object]] = {}
+    for _, type_, name, revision, write in events:
+        if type_ == "DELETED":
+            held.pop(name, None)
+        elif type_ != "BOOKMARK":
+            held[name] = [name, revision, write]
+    return [held[name] for name in sorted(held, key=str)]
 
 
 @dataclass(frozen=True, slots=True)

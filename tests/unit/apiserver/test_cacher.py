@@ -280,6 +280,43 @@ async def test_a_reload_that_fails_is_tried_again_and_no_watch_survives_it(monke
     await store.close()
 
 
+async def test_a_bookmark_never_speaks_of_what_was_not_handed_out() -> None:
+    store = MemoryStore()
+    async with following(store) as cacher:
+        watcher = Watcher(SELECTIONS[0], after=cacher.revision)
+        cacher.kind(PODS).attach(watcher, cacher.revision)
+        first = await put(store, pod("a", "1"))
+        await cacher.fresh()
+        assert len(await watcher.next()) == 1
+        watcher.caught_up(cacher.revision)
+        assert watcher.reached == first
+        # While the consumer writes: another change, and the end of the watch, and changes that it does not hear of.
+        second = await put(store, pod("a", "2"))
+        await cacher.fresh()
+        assert watcher.reached == first
+        watcher.end(cacher.revision)
+        await put(store, pod("a", "3"))
+        await cacher.fresh()
+        assert watcher.reached == first
+        assert [f.entry.revision for f in await watcher.next()] == [second]
+        watcher.caught_up(cacher.revision)
+        assert watcher.reached == second
+    await store.close()
+
+
+async def test_an_idle_watch_ends_with_the_revision_of_its_end() -> None:
+    store = MemoryStore()
+    async with following(store) as cacher:
+        watcher = Watcher(SELECTIONS[1], after=cacher.revision)
+        cacher.kind(PODS).attach(watcher, cacher.revision)
+        other = await put(store, pod("b", "1"))
+        await cacher.fresh()
+        watcher.end(cacher.revision)
+        await put(store, pod("b", "2"))
+        assert await watcher.next() == [] and watcher.reached == other
+    await store.close()
+
+
 async def test_an_overflow_resumes_without_loss() -> None:
     store = MemoryStore(watch_limit_events=3)
     async with following(store) as cacher:
