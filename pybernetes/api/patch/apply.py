@@ -102,7 +102,9 @@ def _prune(merged: Object, state: Managed, last_fields: FieldSet, node: ObjectNo
 def _check(applied: Any, node: ObjectNode, api_version: str) -> None:
     if not isinstance(applied, dict):
         raise BadRequest("error decoding YAML: the configuration is no object")
-    if metadata(applied).get("managedFields") is not None:
+    meta = applied.get("metadata")
+    is_named = meta is None or isinstance(meta, dict)
+    if is_named and metadata(applied).get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
     version = applied.get("apiVersion") or ""
     if version != api_version:
@@ -112,7 +114,8 @@ def _check(applied: Any, node: ObjectNode, api_version: str) -> None:
     faults = list(typed.check(applied, node))
     if faults:
         group, _, version = version.rpartition("/")
-        subject = f"{namespace_of(applied)}/{name_of(applied)}; {group}/{version}, Kind={applied.get('kind') or ''}"
+        name = f"{namespace_of(applied)}/{name_of(applied)}" if is_named else "/"
+        subject = f"{name}; {group}/{version}, Kind={applied.get('kind') or ''}"
         text = faults[0] if len(faults) == 1 else "errors:\n" + "".join(f"  {fault}\n" for fault in faults)
         raise BadRequest(f"failed to create typed patch object ({subject}): {text}")
 

@@ -91,15 +91,18 @@ def _manager(name: str, operation: Operation, api_version: str, subresource: str
 
 
 def decode(raw: Any) -> Managed:
-    """The managers of a stored object's ``managedFields``, which this server wrote."""
+    """The managers of a stored object's ``managedFields``, which a server wrote; one without fields is none."""
     managed = Managed()
     entries = managed.entries
     for item in raw or ():
         get = item.get
+        fields = get("fieldsV1")
+        if not fields:
+            continue
         manager, key = _manager(
-            get("manager") or "", item["operation"], get("apiVersion") or "", get("subresource") or ""
+            get("manager") or "", get("operation") or "Update", get("apiVersion") or "", get("subresource") or ""
         )
-        entries[key] = Entry(manager, item["fieldsV1"], get("time") or "", item)
+        entries[key] = Entry(manager, fields, get("time") or "", item)
     return managed
 
 
@@ -243,10 +246,10 @@ def equal_but_for_time(a: Object, b: Object) -> bool:
     own, others = meta.get("managedFields") or (), other.get("managedFields") or ()
     if len(own) != len(others):
         return False
-    theirs = {_identity(e): e["fieldsV1"] for e in others}
-    return all(theirs.get(_identity(e)) == e["fieldsV1"] for e in own)
+    theirs = {_identity(e): e.get("fieldsV1") for e in others}
+    return all(theirs.get(_identity(e)) == e.get("fieldsV1") for e in own)
 
 
 def _identity(entry: Object) -> tuple[str, ...]:
     get = entry.get
-    return entry["operation"], get("manager", ""), get("apiVersion", ""), get("subresource", "")
+    return get("operation", ""), get("manager", ""), get("apiVersion", ""), get("subresource", "")

@@ -67,8 +67,10 @@ def share_fields(obj: Object) -> None:
     if not entries:
         return
     for entry in entries:
-        if _known.get(id(entry["fieldsV1"])) is None:
+        if _known.get(id(entry.get("fieldsV1"))) is None:
             break
     else:
         return
-    obj["metadata"]["managedFields"] = [{**entry, "fieldsV1": shared(entry["fieldsV1"])} for entry in entries]
+    obj["metadata"]["managedFields"] = [
+        {**entry, "fieldsV1": shared(entry["fieldsV1"])} if entry.get("fieldsV1") else entry for entry in entries
+    ]

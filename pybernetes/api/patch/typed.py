@@ -17,6 +17,7 @@ import orjson
 from pybernetes.api.meta import clone
 from pybernetes.api.patch.elements import TypedError, elements_of
 from pybernetes.api.patch.fields import FieldPath, show
+from pybernetes.api.patch.strategic import go_text
 from pybernetes.api.schema.nodes import ANY, Field, ListNode, MapNode, Node, ObjectNode, Scalar, UnionNode
 
 UNMANAGED_METADATA = frozenset(
@@ -105,7 +106,7 @@ _GO_TYPES: dict[type, str] = {str: "string", bool: "bool", int: "int64", float: 
 
 
 def _check_scalar(value: Any, node: Scalar, path: FieldPath) -> Iterator[str]:
-    """Of values of another type those that are scalars, too: decoding tells of the others."""
+    """Of values of another type those that are scalars, too: decoding tells of lists and maps."""
     expected = _EXPECTED.get(node.kind)
     if expected is None or value is None or type(value) in expected[0] or type(value) not in _GO_TYPES:
         return
@@ -117,7 +118,7 @@ def _check_scalar(value: Any, node: Scalar, path: FieldPath) -> Iterator[str]:
 
 
 def check(value: Any, node: Node, path: FieldPath = ()) -> Iterator[str]:
-    """What is wrong with a configuration to be applied: undeclared fields, duplicate items, missing keys, scalars of
+    """What is wrong with a configuration to be applied: undeclared fields, duplicate items, missing keys, values of
     another type."""
     if isinstance(node, Scalar):
         yield from _check_scalar(value, node, path)
@@ -146,6 +147,9 @@ def check(value: Any, node: Node, path: FieldPath = ()) -> Iterator[str]:
                 yield f"{show(path)}: duplicate entries for key {show((element,))}"
             seen.add(element)
             yield from check(item, node.items, (*path, element))
+    elif value is not None and isinstance(node, (ObjectNode, MapNode, ListNode)):
+        wanted = "list" if isinstance(node, ListNode) else "map"
+        yield f"{show(path)}: expected {wanted}, got &{{{go_text(value)}}}"
 
 
 # ---- merging ----------------------------------------------------------------------------------------------------

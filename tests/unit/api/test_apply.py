@@ -183,6 +183,16 @@ def test_atomic_parts_are_one_field() -> None:
          ".spec.replicaz: field not declared in schema"),
         (deployment({"name": "a"}, {"name": "a"}), "failed to create typed patch object (d/web; apps/v1, "
          'Kind=Deployment): .spec.template.spec.containers: duplicate entries for key [name="a"]'),
+        (deployment(replicas="many", paused="yes"), "failed to create typed patch object (d/web; apps/v1, "
+         "Kind=Deployment): errors:\n  .spec.replicas: expected numeric (int or float), got string\n"
+         '  .spec.paused: expected boolean, got &value.valueUnstructured{Value:"yes"}\n'),
+        (deployment({"name": "a", "env": {"A": "b"}}), "failed to create typed patch object (d/web; apps/v1, "
+         'Kind=Deployment): .spec.template.spec.containers[name="a"].env: expected list, got &{map[A:b]}'),
+        (deployment(selector=["a"]), "failed to create typed patch object (d/web; apps/v1, Kind=Deployment): "
+         ".spec.selector: expected map, got &{[a]}"),
+        ({**deployment(), "metadata": "web"}, "failed to create typed patch object (/; apps/v1, Kind=Deployment): "
+         ".metadata: expected map, got &{web}"),
+        ({**deployment(), "metadata": {"name": "web", "managedFields": []}}, "metadata.managedFields must be nil"),
         ({**deployment(), "apiVersion": "v1"}, "Incorrect version specified in apply patch. Specified patch version: "
          "v1, expected: apps/v1"),
     ],

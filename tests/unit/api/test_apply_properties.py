@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pybernetes.api import resources
-from pybernetes.api.errors import Conflict
+from pybernetes.api.errors import BadRequest, Conflict, Invalid
 from pybernetes.api.patch import apply as ssa
 from pybernetes.api.patch import fields, typed
 from pybernetes.api.patch.elements import elements_of
 from pybernetes.api.patch.scope import scope_of
 from pybernetes.api.resources import Resource
-from pybernetes.api.schema.decode import decode
+from pybernetes.api.schema.decode import decode, decode_patched
 from pybernetes.api.schema.nodes import ListNode, Node
 from tests.support.managers import owned, written
 from tests.support.objects import make
@@ -143,6 +143,33 @@ def test_what_its_one_manager_drops_is_gone(seed: int) -> None:
         gone = apply(live, bare, resource, "me")
         assert normal(gone, scope_of(resource).node) == bare, resource.kind
         assert owned(gone, "me") is None
+
+
+NONSENSE: tuple[Any, ...] = (
+    None, 1, "x", True, [], {}, [1], ["a"], [{}], [None], {"a": 1}, {"k": None}, [[1]], 1.5, [{"name": {}}], -1,
+)  # fmt: skip
+
+
+def bent(value: Any, random: Random) -> Any:
+    """The value with nonsense in some places."""
+    if random.random() < 0.08:
+        return random.choice(NONSENSE)
+    if isinstance(value, dict):
+        return {k: bent(v, random) for k, v in value.items()}
+    return [bent(v, random) for v in value] if isinstance(value, list) else value
+
+
+@given(SEEDS, SEEDS)
+def test_nonsense_ends_in_an_object_or_a_refusal(seed: int, other: int) -> None:
+    random = Random(seed ^ other)
+    resource = random.choice(KINDS)
+    live = apply(None, at_random(resource, other), resource, "them")
+    config = {k: bent(v, random) for k, v in at_random(resource, seed).items()}
+    try:
+        result = apply(live, {**config, "apiVersion": resource.api_version}, resource, "me", force=True)
+        decode_patched(result, resource, "Warn")
+    except (BadRequest, Invalid):
+        return
 
 
 def test_it_is_no_accident_that_these_conflict() -> None:
