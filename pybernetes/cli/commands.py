@@ -33,6 +33,7 @@ class LocalCommands:
             f"--service-cidr={spec.service_cidr}",
             f"--cluster-domain={spec.cluster_domain}",
             "--publish-node-ports" if spec.publish_node_ports else "--no-publish-node-ports",
+            *(f"--{option}" for option in spec.server_options),
         ]
 
     def agent(self, layout: Layout, spec: ClusterSpec, node: str) -> Sequence[str]:

@@ -340,3 +340,27 @@ class SecurityFlags:
             return None
         rotation = Rotation(self.audit_log_maxsize * 1024 * 1024, self.audit_log_maxage, self.audit_log_maxbackup)
         return AuditOptions(audit_policy.load(self.audit_policy_file), self.audit_log_path, rotation)
+
+
+def check_options(given: Sequence[str]) -> tuple[str, ...]:
+    """``name=value`` options for the server, with files by their whole paths. Raises `click.ClickException` for one
+    that is none of this module's, or that the server would not take."""
+
+    @click.command("server", context_settings={"ignore_unknown_options": False})
+    @security_options
+    def probe(security: SecurityFlags) -> None:
+        security.load()
+
+    parsers = {option: parameter for parameter in probe.params for option in parameter.opts}
+    whole: list[str] = []
+    for option in given:
+        name, sep, value = option.partition("=")
+        parameter = parsers.get(f"--{name}")
+        if not sep or parameter is None:
+            raise click.UsageError(f"--server-option: {option!r} is no NAME=VALUE of a security option of `p8s server`")
+        if isinstance(parameter.type, click.Path) or (name == "audit-log-path" and value != "-"):
+            value = str(Path(value).absolute())
+        whole.append(f"{name}={value}")
+    with probe.make_context("p8s server", [f"--{option}" for option in whole]) as context:
+        probe.invoke(context)
+    return tuple(whole)

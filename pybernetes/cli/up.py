@@ -34,6 +34,14 @@ from pybernetes.cli.options import name_option
     default=None,
     help="How much the components log, from their next start on.  [default: info]",
 )
+@click.option(
+    "--server-option",
+    "server_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of `p8s server` for security, such as audit-policy-file=/etc/audit.yaml, from its next start on; "
+    "repeatable. Those that are given replace those of before.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def up_command(
     name: str,
@@ -43,6 +51,7 @@ def up_command(
     publish_node_ports: bool | None,
     wait_seconds: float,
     log_level: str | None,
+    server_options: tuple[str, ...],
     quiet: bool,
 ) -> int:
     """Start a cluster on this machine, or what is missing of it, and merge its context into the kubeconfig.
@@ -57,7 +66,11 @@ def up_command(
 
     cluster = LocalCluster(Layout.of(name))
     reporter = progress(quiet=quiet)
-    wanted = Wanted(nodes, isolated, port, publish_node_ports, log_level)
+    if server_options:
+        from pybernetes.cli.server_security import check_options
+
+        server_options = check_options(server_options)
+    wanted = Wanted(nodes, isolated, port, publish_node_ports, log_level, server_options or None)
     option = "" if name == "default" else f" --name {name}"
     try:
         result = cluster.up(wanted, LocalCommands(), reporter, timeout_seconds=max(wait_seconds, 30.0))

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from pybernetes.cluster.errors import BadArgument, ClusterError, UnknownCluster, UnknownNode
 
@@ -63,6 +64,8 @@ class ClusterSpec:
     """On the host's loopback."""
     publish_node_ports: bool = True
     log_level: str = "info"
+    server_options: tuple[str, ...] = ()
+    """More options of the server, as ``name=value``."""
     subnet: str = "172.30.0.0/24"
     pod_cidr: str = "10.244.0.0/16"
     service_cidr: str = "10.96.0.0/16"
@@ -188,7 +191,8 @@ class Layout:
         known = {f.name for f in fields(ClusterSpec)}
         if not isinstance(stored, dict) or "name" not in stored:
             raise ClusterError(f"{self.spec_file} describes no cluster", hint=self._make_anew())
-        return ClusterSpec(**{k: v for k, v in stored.items() if k in known})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known}
+        return ClusterSpec(**values)
 
     def _make_anew(self) -> str:
         return f"remove the cluster with: p8s down --name {self.name}"

@@ -49,6 +49,7 @@ class Wanted:
     api_port: int | None = None
     publish_node_ports: bool | None = None
     log_level: str | None = None
+    server_options: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ def plan_spec(name: str, existing: ClusterSpec | None, wanted: Wanted) -> Cluste
             isolated=bool(wanted.isolated),
             publish_node_ports=wanted.publish_node_ports is not False,
             log_level=wanted.log_level or defaults.log_level,
+            server_options=wanted.server_options or (),
         )
     again = f"to make it anew: p8s down --name {name}, then p8s up again"
     if wanted.nodes is not None and wanted.nodes < existing.nodes:
@@ -93,7 +95,12 @@ def plan_spec(name: str, existing: ClusterSpec | None, wanted: Wanted) -> Cluste
     if wanted.publish_node_ports not in (None, existing.publish_node_ports):
         state = "published" if existing.publish_node_ports else "not published"
         raise ClusterDiffers(f'the cluster "{name}" exists and its node ports are {state}', hint=again)
-    return replace(existing, nodes=wanted.nodes or existing.nodes, log_level=wanted.log_level or existing.log_level)
+    return replace(
+        existing,
+        nodes=wanted.nodes or existing.nodes,
+        log_level=wanted.log_level or existing.log_level,
+        server_options=existing.server_options if wanted.server_options is None else wanted.server_options,
+    )
 
 
 class LocalCluster:

@@ -108,6 +108,8 @@ def test_completion_completes_clusters_and_components(environment: dict[str, str
         (["up", "--name", "No_Good"], 2, "cannot name a cluster", "lower-case"),
         (["up", "--nodes", "0"], 2, "--nodes", ""),
         (["up", "--nodes", "many"], 2, "--nodes", ""),
+        (["up", "--server-option", "port=1"], 2, "no NAME=VALUE of a security option", ""),
+        (["up", "--server-option", "audit-policy-file=/none"], 2, "does not exist", ""),
         (["nonsense"], 2, "No such command", ""),
         (["image", "load", "/nonexistent.tar"], 2, "does not exist", ""),
         (["server"], 2, "--data-dir", ""),

@@ -89,6 +89,7 @@ _WANTED = st.builds(
     api_port=st.none(),
     publish_node_ports=st.none() | st.booleans(),
     log_level=st.none() | st.sampled_from(["debug", "info"]),
+    server_options=st.none() | st.sampled_from([("anonymous-auth=false",), ("audit-log-path=-", "oidc-client-id=x")]),
 )
 
 
@@ -102,6 +103,7 @@ def test_asking_again_keeps_or_grows_or_refuses(first: Wanted, second: Wanted) -
     except ClusterDiffers:
         return
     assert again.nodes == (second.nodes or spec.nodes) >= spec.nodes
+    assert again.server_options == (spec.server_options if second.server_options is None else second.server_options)
     assert (again.isolated, again.publish_node_ports, again.api_port) == (
         spec.isolated, spec.publish_node_ports, spec.api_port,
     )  # fmt: skip
