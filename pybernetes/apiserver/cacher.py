@@ -39,7 +39,8 @@ PREFIX = "/registry/"
 WINDOW_CHANGES_MAX = 8192
 WINDOW_CHANGES_MIN = 128
 WINDOW_SECONDS = 180.0
-"""Changes older than this leave the window, but for the newest `WINDOW_CHANGES_MIN`."""
+WINDOW_BYTES_MAX = 128 * 1024 * 1024
+"""What is older than this, or lies beyond so many bytes, leaves the window, but for the newest `WINDOW_CHANGES_MIN`."""
 
 FRESH_TIMEOUT_SECONDS = 3.0
 _LOAD_PAGE = 5000
@@ -92,6 +93,7 @@ class KindCache:
         self._keys: list[str] = []
         self._by_node: dict[str, dict[str, Entry]] | None = {} if storage_id == _PODS else None
         self._window: deque[Change] = deque()
+        self._window_bytes = 0
         self._watchers: dict[tuple[str, ...], set[Watcher]] = {}
         self._handlers: list[ChangeHandler] = []
 
@@ -171,6 +173,7 @@ class KindCache:
             self._index(entry)
         self._keys = sorted(self._entries)
         self._window.clear()
+        self._window_bytes = 0
         self.horizon = self.last_change = revision
         if self._handlers:
             for key, previous in old.items():
@@ -229,11 +232,15 @@ class KindCache:
         change.time = now
         window = self._window
         window.append(change)
+        self._window_bytes += len(change.entry.raw)
         self.last_change = change.revision
         while len(window) > WINDOW_CHANGES_MAX or (
-            len(window) > WINDOW_CHANGES_MIN and now - window[0].time > WINDOW_SECONDS
+            len(window) > WINDOW_CHANGES_MIN
+            and (now - window[0].time > WINDOW_SECONDS or self._window_bytes > WINDOW_BYTES_MAX)
         ):
-            self.horizon = window.popleft().revision
+            oldest = window.popleft()
+            self.horizon = oldest.revision
+            self._window_bytes -= len(oldest.entry.raw)
         if self._handlers:
             previous = change.previous
             self._tell(

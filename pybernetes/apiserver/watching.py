@@ -1,8 +1,8 @@
 """One open watch: a bounded queue between the cache and whoever reads it.
 
 The cache offers every change in its own step; the watcher filters and queues a reference. A watcher that falls
-`QUEUE_FRAMES_MAX` events behind is dropped: its queue is cleared and the stream ends, and nobody else notices. Its
-client watches again from the last version it saw.
+`QUEUE_FRAMES_MAX` events or about `QUEUE_BYTES_MAX` behind is dropped: its queue is cleared and the stream ends, and
+nobody else notices. Its client watches again from the last version it saw.
 """
 
 from __future__ import annotations
@@ -17,13 +17,19 @@ from pybernetes.apiserver.selection import Selection
 QUEUE_FRAMES_MAX = 20_000
 """A reference each: a burst of this size costs little, a client this far behind is stuck."""
 
+QUEUE_BYTES_MAX = 64 * 1024 * 1024
+"""Of objects that the queue alone may keep alive, which large ones reach long before the number of events."""
+
+_CHECK_FRAMES = 64
+"""The bytes are counted after so many events: an event at a time must cost nothing."""
+
 
 class Watcher:
     """Made by the registry, fed by a `KindCache`, read by one consumer with `next`."""
 
     __slots__ = (
-        "_final", "_limit", "_on_drop", "_queue", "_waiter", "after", "bucket", "dropped", "ended", "reached",
-        "selection",
+        "_bytes", "_check", "_counted", "_final", "_limit", "_on_drop", "_queue", "_waiter", "after", "bucket",
+        "dropped", "ended", "reached", "selection",
     )  # fmt: skip
 
     def __init__(self, selection: Selection, *, after: int, limit: int | None = None) -> None:
@@ -37,6 +43,10 @@ class Watcher:
         self._final = 0
         self.dropped = False
         self._limit = QUEUE_FRAMES_MAX if limit is None else limit
+        self._check = min(self._limit, _CHECK_FRAMES)
+        """The length of the queue at which its bytes are counted next."""
+        self._counted = 0
+        self._bytes = 0
         self._queue: deque[Frame] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._on_drop: Callable[[], None] | None = None
@@ -48,6 +58,8 @@ class Watcher:
     def preload(self, entries: list[Entry]) -> None:
         """Queues ADDED for what is there already. It does not count against the limit: the cache holds it anyway."""
         self._limit += len(entries)
+        self._counted = len(entries)
+        self._check = min(self._limit, self._counted + _CHECK_FRAMES)
         self._queue.extend(Frame("ADDED", e) for e in entries)
 
     def offer(self, change: Change) -> None:
@@ -68,7 +80,7 @@ class Watcher:
             else:
                 return
         queue = self._queue
-        if len(queue) >= self._limit:
+        if len(queue) >= self._check and self._is_too_much():
             self.dropped = True
             queue.clear()
             self.end()
@@ -77,6 +89,16 @@ class Watcher:
             return
         queue.append(frame)
         self._wake()
+
+    def _is_too_much(self) -> bool:
+        """Counts what came since the last time."""
+        queue = self._queue
+        length = len(queue)
+        for i in range(1, length - self._counted + 1):
+            self._bytes += len(queue[-i].entry.raw)
+        self._counted = length
+        self._check = min(self._limit, length + _CHECK_FRAMES)
+        return length >= self._limit or self._bytes > QUEUE_BYTES_MAX
 
     def end(self, revision: int = 0) -> None:
         """Ends the stream after what is queued. `revision`, where it is known, is the cache's: of later changes the
@@ -114,4 +136,6 @@ class Watcher:
             self.reached = max(self.reached, frames[-1].entry.revision)
         if self.ended:
             self.reached = max(self.reached, self._final)
+        self._check = min(self._limit, _CHECK_FRAMES)
+        self._counted = self._bytes = 0
         return frames

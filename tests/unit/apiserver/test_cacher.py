@@ -205,6 +205,13 @@ async def test_the_window_is_bounded_in_number_and_age(monkeypatch: pytest.Monke
         await put(store, pod("a", "late"))
         await cacher.fresh()
         assert cacher.revision - cache.horizon == 5
+        monkeypatch.setattr(cacher_module, "WINDOW_CHANGES_MAX", 1000)
+        size = len(cache.in_namespace("a")[0].raw)
+        monkeypatch.setattr(cacher_module, "WINDOW_BYTES_MAX", 10 * size)
+        for i in range(50):
+            await put(store, pod("a", f"q{i}"))
+        await cacher.fresh()
+        assert 5 < cacher.revision - cache.horizon <= 10
     await store.close()
 
 
