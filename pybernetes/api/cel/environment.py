@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from pybernetes.api.cel.expression import Scope
 from pybernetes.api.cel.libraries import Declarer, addresses, authorization, lists, quantities, texts
 from pybernetes.api.cel.messages import Types, common_types
 
 _EXTENSIONS = (
     "bindings", "encoders", "lists", "math", "optional", "sets", "strings", "two-var-comprehensions",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Which variables an expression may name, besides ``object``, ``oldObject``, ``request``, ``namespaceObject``."""
-
-    params: bool = False
-    authorizer: bool = False
-
-
-MATCH_CONDITION = Scope(authorizer=True)
 
 
 class Environment:

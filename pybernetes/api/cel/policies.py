@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pybernetes.api.cel.environment import Scope
-from pybernetes.api.cel.program import ANY, BOOL, JSON_PATCHES, OBJECT, STRING, STRING_OR_NULL, Expression
+from pybernetes.api.cel.expression import ANY, BOOL, JSON_PATCHES, OBJECT, STRING, STRING_OR_NULL, Expression, Scope
 
 
 class PolicyExpressions:

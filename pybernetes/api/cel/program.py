@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any
 
 from pybernetes.api.cel import source
-from pybernetes.api.cel.environment import Environment, Scope, environment, mutation_environment
+from pybernetes.api.cel.environment import Environment, environment, mutation_environment
 from pybernetes.api.cel.errors import CompilationError, EvaluationError
-from pybernetes.api.cel.libraries.authorization import Authorize, asking
+from pybernetes.api.cel.expression import BOOL, JSON_PATCHES, OBJECT, STRING, STRING_OR_NULL, Expression, Input, Scope
+from pybernetes.api.cel.libraries.authorization import asking
 from pybernetes.api.cel.values import from_json_patch, from_object
-from pybernetes.api.meta import Object
 
-_NO_VARIABLES: Mapping[str, str] = {}
 _CODE = re.compile(r"^[A-Z_]+: ")
 _TRAILER = re.compile(r" \[[A-Z_]+\]$")
 _MISSING_KEY = re.compile(r'Key not found in map : "?(.*?)"?$', re.DOTALL)
@@ -28,30 +25,6 @@ _PHRASES = (
     ("No matching overloads found", "no such overload"),
     ("Applying SELECT to non-message type", "no such overload"),
 )
-
-ANY = ""
-BOOL = "bool"
-STRING = "string"
-OBJECT = "Object"
-JSON_PATCHES = "list(JSONPatch)"
-STRING_OR_NULL = "string or null"
-
-
-@dataclass(slots=True)
-class Input:
-    """The values of an expression's variables, for one request. Shared by all expressions that look at it."""
-
-    object: Object | None
-    old_object: Object | None
-    request: Callable[[], Mapping[str, Any]]
-    """Fields of an AdmissionRequest; asked for where an expression looks at it."""
-    namespace_object: Object | None = None
-    params: Object | None = None
-    authorize: Authorize | None = None
-    request_resource: Mapping[str, str] = field(default_factory=dict)
-    """The check that ``authorizer.requestResource`` stands for."""
-    made: dict[tuple[int, bool], Any] = field(default_factory=dict)
-    """Activations, by environment and by whether they hold the request."""
 
 
 class Program:
@@ -143,39 +116,35 @@ def _go_words(message: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """An expression as it is configured: its text, what it may see, what it must give."""
+def compile_expression(expression: Expression, env: Environment | None = None) -> Program:
+    """In the environment of the expression's scope or in `env`. Raises `CompilationError`."""
+    text = source.with_list_functions(source.with_variables(expression.text, expression.variables))
+    if expression.result in (OBJECT, JSON_PATCHES):
+        text, objects, fields = source.flat_objects(text)
+        env = mutation_environment(expression.scope, objects, fields)
+    elif env is None:
+        env = environment(expression.scope)
+    try:
+        compiled = env.env.compile(text)
+    except RuntimeError as error:
+        raise CompilationError("compilation failed: " + _issues(str(error))) from error
+    _check_result(expression.result, compiled.return_type().name())
+    return Program(
+        expression.text,
+        compiled,
+        env,
+        expression.scope,
+        expression.result,
+        sees_request=_REQUEST.search(text) is not None,
+    )
 
-    text: str
-    scope: Scope
-    result: str = BOOL
-    variables: Mapping[str, str] = field(default_factory=lambda: _NO_VARIABLES)
-    """Texts by name, in order: each sees those before it."""
 
-    def compile(self, env: Environment | None = None) -> Program:
-        """In its scope's environment or in `env`. Raises `CompilationError`."""
-        text = source.with_list_functions(source.with_variables(self.text, self.variables))
-        if self.result in (OBJECT, JSON_PATCHES):
-            text, objects, fields = source.flat_objects(text)
-            env = mutation_environment(self.scope, objects, fields)
-        elif env is None:
-            env = environment(self.scope)
-        try:
-            compiled = env.env.compile(text)
-        except RuntimeError as error:
-            raise CompilationError("compilation failed: " + _issues(str(error))) from error
-        self._check_result(compiled.return_type().name())
-        return Program(
-            self.text, compiled, env, self.scope, self.result, sees_request=_REQUEST.search(text) is not None
-        )
-
-    def _check_result(self, found: str) -> None:
-        wanted = _RESULTS.get(self.result)
-        if wanted is not None and found not in wanted:
-            kinds = [_CEL_NAMES.get(name, name) for name in wanted]
-            what = kinds[0] if len(kinds) == 1 else f"one of [{' '.join(kinds)}]"
-            raise CompilationError(f"must evaluate to {what} but got {_CEL_NAMES.get(found, found.lower())}")
+def _check_result(result: str, found: str) -> None:
+    wanted = _RESULTS.get(result)
+    if wanted is not None and found not in wanted:
+        kinds = [_CEL_NAMES.get(name, name) for name in wanted]
+        what = kinds[0] if len(kinds) == 1 else f"one of [{' '.join(kinds)}]"
+        raise CompilationError(f"must evaluate to {what} but got {_CEL_NAMES.get(found, found.lower())}")
 
 
 _RESULTS = {
@@ -200,26 +169,3 @@ def _issues(message: str) -> str:
     ):  # fmt: skip
         text = text.replace(ours, theirs)
     return text
-
-
-class LazyProgram:
-    """Compiles at the first evaluation: a configuration that matches nothing costs nothing."""
-
-    def __init__(self, expression: Expression) -> None:
-        self.expression = expression
-
-    @cached_property
-    def _program(self) -> Program | CompilationError:
-        try:
-            return self.expression.compile()
-        except CompilationError as error:
-            return error
-
-    def evaluate(self, values: Input) -> Any:
-        """Raises `EvaluationError`, also where the text does not compile."""
-        program = self._program
-        if isinstance(program, CompilationError):
-            raise EvaluationError(
-                f"expression '{self.expression.text}' resulted in error: compilation error: {program}"
-            ) from program
-        return program.evaluate(values)

@@ -15,11 +15,11 @@ from functools import lru_cache
 from typing import Any
 
 from pybernetes.api import resources
-from pybernetes.api.cel.environment import Environment, Scope
+from pybernetes.api.cel.environment import Environment
 from pybernetes.api.cel.errors import CompilationError
+from pybernetes.api.cel.expression import Expression, Scope
 from pybernetes.api.cel.messages import Types, scalar_types
 from pybernetes.api.cel.policies import PolicyExpressions
-from pybernetes.api.cel.program import Expression
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema.nodes import ListNode, MapNode, Node, ObjectNode, Scalar, type_of

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pybernetes.api.kinds.faults import Faults
 
 if TYPE_CHECKING:
-    from pybernetes.api.cel.program import Expression
+    from pybernetes.api.cel.expression import Expression
 
 _IDENTIFIER = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _RESERVED = frozenset(
@@ -29,7 +29,7 @@ _KNOWN_MAX = 1024
 @lru_cache(maxsize=_KNOWN_MAX)
 def _fault(text: str, scope: Any, result: str, variables: tuple[tuple[str, str], ...]) -> str:
     from pybernetes.api.cel.errors import CompilationError
-    from pybernetes.api.cel.program import Expression
+    from pybernetes.api.cel.expression import Expression
 
     try:
         Expression(text, scope, result, dict(variables)).compile()

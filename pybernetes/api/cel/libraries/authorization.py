@@ -9,34 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
+from pybernetes.api.cel.expression import Authorize, Check
 from pybernetes.api.cel.libraries import Declarer
 from pybernetes.api.cel.messages import Types
 
 _PACKAGE = "kubernetes.authorization."
 
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What is asked. A `user` that is not empty stands in for the requesting one (a service account)."""
-
-    verb: str
-    user: str = ""
-    groups: tuple[str, ...] = ()
-    path: str = ""
-    group: str = ""
-    resource: str = ""
-    subresource: str = ""
-    namespace: str = ""
-    name: str = ""
-    field_selector: str = ""
-    label_selector: str = ""
-
-
-Authorize = Callable[[Check], tuple[bool, str]]
-"""(whether it is allowed, why)."""
 
 _authorize: ContextVar[Authorize | None] = ContextVar("cel_authorize", default=None)
 

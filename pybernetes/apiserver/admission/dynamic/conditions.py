@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pybernetes.api.cel.environment import MATCH_CONDITION, Scope
 from pybernetes.api.cel.errors import EvaluationError
-from pybernetes.api.cel.program import Expression, Input, LazyProgram
+from pybernetes.api.cel.expression import MATCH_CONDITION, Expression, Input, LazyProgram, Scope
 
 
 class NoVerdict(Exception):

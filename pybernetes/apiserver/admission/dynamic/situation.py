@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pybernetes.api.cel.libraries.authorization import Authorize, Check
-from pybernetes.api.cel.program import Input
+from pybernetes.api.cel.expression import Authorize, Check, Input
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.api.user import User

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pybernetes.api import resources
+from pybernetes.api.cel.expression import LazyProgram
 from pybernetes.api.cel.policies import PolicyExpressions
-from pybernetes.api.cel.program import LazyProgram
 from pybernetes.api.meta import Object, name_of
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver.admission.dynamic.conditions import MatchConditions

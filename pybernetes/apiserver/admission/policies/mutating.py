@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pybernetes.api import errors
 from pybernetes.api.cel.errors import EvaluationError
-from pybernetes.api.cel.program import OBJECT, Input
+from pybernetes.api.cel.expression import OBJECT, Input
 from pybernetes.api.meta import Object, clone, name_of, namespace_of
 from pybernetes.api.patch import json_patch, typed
 from pybernetes.api.patch.elements import TypedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from pybernetes.api import errors
-from pybernetes.api.cel.program import Input
+from pybernetes.api.cel.expression import Input
 from pybernetes.api.meta import Object, labels_of
 from pybernetes.api.resources import NAMESPACES, Resource
 from pybernetes.apiserver.admission.dynamic.matching import namespace_of_request

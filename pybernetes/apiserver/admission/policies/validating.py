@@ -10,7 +10,7 @@ import structlog
 
 from pybernetes.api import errors
 from pybernetes.api.cel.errors import EvaluationError
-from pybernetes.api.cel.program import Input
+from pybernetes.api.cel.expression import Input
 from pybernetes.api.resources import VALIDATINGADMISSIONPOLICIES, VALIDATINGADMISSIONPOLICYBINDINGS
 from pybernetes.apiserver.admission.dynamic.conditions import NoVerdict
 from pybernetes.apiserver.admission.dynamic.views import Views

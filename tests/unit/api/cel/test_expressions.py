@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pybernetes.api.cel import source
-from pybernetes.api.cel.environment import Scope
 from pybernetes.api.cel.errors import CompilationError, EvaluationError
-from pybernetes.api.cel.libraries.authorization import Check
-from pybernetes.api.cel.program import ANY, BOOL, JSON_PATCHES, OBJECT, Expression, Input
+from pybernetes.api.cel.expression import ANY, BOOL, JSON_PATCHES, OBJECT, Check, Expression, Input, Scope
 from pybernetes.api.meta import Object
 
 SCOPE = Scope(params=True, authorizer=True)
