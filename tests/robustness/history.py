@@ -11,6 +11,8 @@ op            args                                result
 create        name, write                         revision, uid
 update        name, write, expected               revision, uid (a PUT with a resourceVersion)
 patch         name, write                         revision, uid (no resourceVersion: whatever is there)
+apply         name, write                         revision, uid (server-side apply, forced: makes or changes it)
+dry           name, write                         (any of the above with dryRun: nothing may come of it)
 delete        name, expected (0: any)             uid
 get           name, fresh                         revision, write, uid
 list          fresh, at (0: now), limit, side,    revision, items [[name, revision, write], ...], pages
@@ -35,7 +37,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 OK, REFUSED, UNKNOWN = "ok", "refused", "unknown"
-WRITES = ("create", "update", "patch", "delete")
+STORING = ("create", "update", "patch", "apply")
+WRITES = (*STORING, "delete")
 INITIAL_END = "INITIAL-END"
 """The type under which a watch records the bookmark that ends its initial events."""
 

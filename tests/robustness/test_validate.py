@@ -151,6 +151,23 @@ def test_a_deletion_acknowledged_twice(story: Story) -> None:
     assert "at-most-once" in story.broken()
 
 
+def test_an_apply_makes_or_changes(story: Story) -> None:
+    for name, write, revision in (("b", "w9", 15), ("c", "w10", 16)):
+        story.did("apply", 10, 11, name=name, write=write, r_revision=revision, r_uid=f"uid-{name}")
+        story.put(revision, name, write)
+    story.did("apply", 12, 13, UNKNOWN, name="c", write="w11")
+    assert story.broken() == set()
+    story.did("apply", 12, 13, name="c", write="w12", r_revision=17, r_uid="uid-c")
+    assert story.broken() == {"acknowledged"}
+
+
+def test_a_dry_run_that_is_stored(story: Story) -> None:
+    story.did("dry", 10, 11, name="c", write="w9")
+    assert story.broken() == set()
+    story.put(15, "c", "w9")
+    assert story.broken() == {"asked-for"}
+
+
 def test_a_write_nobody_sent(story: Story) -> None:
     story.put(15, "b", "w-from-nowhere")
     assert "asked-for" in story.broken()

@@ -107,13 +107,32 @@ class Client:
             body["metadata"] = {"labels": {"side": self.chance.choice(SIDES)}}
         return await self._write("patch", "PATCH", f"{PATH}/{name}", {"name": name, "write": write}, body)
 
+    async def apply(self, name: str) -> Record:
+        write = self.new_write()
+        body = {"apiVersion": "v1", "kind": "ConfigMap", **self.body(name, write)}
+        args = {"name": name, "write": write}
+        return await self._write("apply", "PATCH", f"{PATH}/{name}", args, body, fieldManager=self.name, force="true")
+
+    async def dry(self, name: str) -> Record:
+        """A write that is not to happen, of any kind."""
+        write = self.new_write()
+        args, dry = {"name": name, "write": write}, {"dryRun": "All"}
+        method = self.chance.choice(("POST", "PATCH", "DELETE"))
+        if method == "POST":
+            return await self._write("dry", method, PATH, args, self.body(name, write), **dry)
+        body = {"data": {"write": write}} if method == "PATCH" else None
+        return await self._write("dry", method, f"{PATH}/{name}", args, body, **dry)
+
     async def delete(self, name: str, expected: int = 0) -> Record:
         body: dict[str, Any] = {"preconditions": {"resourceVersion": str(expected)}} if expected else {}
         return await self._write("delete", "DELETE", f"{PATH}/{name}", {"name": name, "expected": expected}, body)
 
-    async def _write(self, op: str, method: str, path: str, args: dict[str, Any], body: Any) -> Record:
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        record = await self._request(op, method, path, args, body=body, headers={"Content-Type": kind})
+    async def _write(self, op: str, method: str, path: str, args: dict[str, Any], body: Any, **params: str) -> Record:
+        kind = "application/json"
+        if method == "PATCH":
+            # JSON is YAML.
+            kind = "application/apply-patch+yaml" if op == "apply" else "application/merge-patch+json"
+        record = await self._request(op, method, path, args, body=body, headers={"Content-Type": kind}, params=params)
         if record.outcome == UNKNOWN:
             await self.another_server()
         return record
@@ -229,17 +248,21 @@ class Swapper(Client):
 
 
 class Patcher(Client):
-    """Writes without looking; half of what it makes is its own, and is never touched again."""
+    """Writes without looking: patches, applies, makes and removes; a third is its own and is never touched again."""
 
     async def step(self) -> None:
         dice = self.chance.random()
         name = self.chance.choice(_NAMES)
-        if dice < 0.35:
+        if dice < 0.3:
             await self.create(f"own-{self.name}-{self.chance.randrange(_OWN_NAMES)}")
-        elif dice < 0.75:
+        elif dice < 0.55:
             await self.patch(name)
-        elif dice < 0.9:
+        elif dice < 0.75:
+            await self.apply(name)
+        elif dice < 0.83:
             await self.create(name)
+        elif dice < 0.9:
+            await self.dry(name)
         else:
             await self.delete(name)
 
@@ -381,6 +404,8 @@ class Watcher(Client):
 
 def _seen(op: str, answer: dict[str, Any]) -> dict[str, Any]:
     """What the record keeps of a good answer."""
+    if op == "dry":
+        return {}
     if op == "delete":
         # The answer is a Status that names what is gone.
         return {"uid": answer["details"]["uid"]}

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tests.robustness.history import INITIAL_END, OK, REFUSED, WRITES, History, Record, Stored
+from tests.robustness.history import INITIAL_END, OK, REFUSED, STORING, WRITES, History, Record, Stored
 from tests.robustness.model import Log, Moments, States, Version
 
 CONFLICT, NOT_FOUND, GONE = 409, 404, 410
@@ -80,7 +80,7 @@ def creations_and_deletions_alternate(evidence: Evidence) -> Iterator[Violation]
 
 def acknowledged_writes_are_stored_once(evidence: Evidence) -> Iterator[Violation]:
     """What a client was told is stored is, once, at the revision it was told."""
-    for record in evidence.each("create", "update", "patch", outcome=OK):
+    for record in evidence.each(*STORING, outcome=OK):
         found = evidence.log.by_write.get(record.args["write"], [])
         if not found:
             yield Violation("acknowledged", "an acknowledged write is lost", (record,))
@@ -105,7 +105,7 @@ def no_write_is_stored_twice(evidence: Evidence) -> Iterator[Violation]:
 
 def nothing_is_stored_unasked(evidence: Evidence) -> Iterator[Violation]:
     """What is stored was asked for, and what was refused is not stored."""
-    asked = {r.args["write"]: r for r in evidence.each("create", "update", "patch")}
+    asked = {r.args["write"]: r for r in evidence.each(*STORING)}
     deleters = {r.args["name"] for r in evidence.each("delete") if r.outcome != REFUSED}
     for entry in evidence.log.entries:
         if entry.type == "DELETE":
