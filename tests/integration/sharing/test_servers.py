@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pybernetes.api import errors
 from pybernetes.api.meta import Object, name_of
-from pybernetes.api.resources import CONFIGMAPS, DEPLOYMENTS, ENDPOINTS, ENDPOINTSLICES, LEASES, REPLICASETS, SERVICES
+from pybernetes.api.resources import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    ENDPOINTS,
+    ENDPOINTSLICES,
+    LEASES,
+    REPLICASETS,
+    ROLEBINDINGS,
+    ROLES,
+    SERVICEACCOUNTS,
+    SERVICES,
+)
 from pybernetes.client.https import HTTPSClient
 from tests.support.etcd import Etcd
 from tests.support.servers import ServerProcess, Servers
@@ -87,6 +99,28 @@ async def test_a_write_is_seen_by_a_fresh_read_at_the_other(clients: list[HTTPSC
             await writer.get(CONFIGMAPS, f"fresh-{i}", "default")
 
 
+async def test_versions_and_continue_tokens_of_one_hold_at_the_other(clients: list[HTTPSClient]) -> None:
+    a, b = clients
+    for i in range(20):
+        labels = {"round": str(i)}
+        selector = f"round={i}"
+        names = [f"page-{i}-{n}" for n in range(5)]
+        for name in names:
+            made = {**config_map(name), "metadata": {"name": name, "namespace": "default", "labels": labels}}
+            made = await a.create(CONFIGMAPS, made, "default")
+        page = await a.list(CONFIGMAPS, "default", label_selector=selector, limit=2)
+        late = {**config_map(f"page-{i}-0a"), "metadata": {"name": f"page-{i}-0a", "labels": labels}}
+        await a.create(CONFIGMAPS, late, "default")
+        rest = await b.list(CONFIGMAPS, "default", label_selector=selector, limit=5, continue_token=page.continue_token)
+        assert [name_of(o) for o in [*page.items, *rest.items]] == names, "of the first page's revision"
+        # A watch at the other, from a version that it may not have reached yet, begins after it.
+        version = made["metadata"]["resourceVersion"]
+        stream = b.watch(CONFIGMAPS, "default", label_selector=selector, resource_version=version)
+        async with aclosing(cast(Any, stream)) as events, asyncio.timeout(10):
+            first = await anext(events)
+        assert (first.type, name_of(first.object)) == ("ADDED", f"page-{i}-0a")
+
+
 async def test_concurrent_updates_lose_nothing(clients: list[HTTPSClient]) -> None:
     await clients[0].create(CONFIGMAPS, config_map("counter", n="0"), "default")
 
@@ -127,6 +161,47 @@ async def test_an_address_asked_for_by_name_goes_to_one(clients: list[HTTPSClien
         # Freed at one server, it is free at the other at once.
         await clients[0].delete(SERVICES, name_of(made[0]), "default")
         await clients[1].create(SERVICES, service(f"again-{i}", **wanted), "default")
+
+
+async def test_tokens_and_rights_given_at_one_hold_at_the_other_and_end_there(
+    pair: Servers, clients: list[HTTPSClient]
+) -> None:
+    a = clients[0]
+    await a.create(SERVICEACCOUNTS, {"metadata": {"name": "robot", "namespace": "default"}}, "default")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    answer = await a.create(SERVICEACCOUNTS, request, "default", name="robot", subresource="token")
+    trust = ssl.create_default_context(cafile=str(pair.servers[1].directory / "pki" / "ca.crt"))
+    async with HTTPSClient(pair.servers[1].url, trust, token=lambda: str(answer["status"]["token"])) as robot:
+        # The other server knows at once who it is, and that it may not.
+        with pytest.raises(errors.Forbidden, match="system:serviceaccount:default:robot"):
+            await robot.get(CONFIGMAPS, "kube-root-ca.crt", "default")
+        role = {
+            "metadata": {"name": "reader", "namespace": "default"},
+            "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}],
+        }
+        await a.create(ROLES, role, "default")
+        binding = {
+            "metadata": {"name": "reader", "namespace": "default"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+            "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": "default"}],
+        }
+        await a.create(ROLEBINDINGS, binding, "default")
+
+        async def outcome() -> str:
+            try:
+                await robot.get(CONFIGMAPS, "nothing", "default")
+            except errors.ApiError as error:
+                return type(error).__name__
+            return ""
+
+        async def turns(name: str) -> bool:
+            return await outcome() == name
+
+        await until(lambda: turns("NotFound"))
+        await a.delete(ROLEBINDINGS, "reader", "default")
+        await until(lambda: turns("Forbidden"))
+        await a.delete(SERVICEACCOUNTS, "robot", "default")
+        await until(lambda: turns("Unauthorized"))
 
 
 async def test_the_kubernetes_service_has_all_servers(pair: Servers, clients: list[HTTPSClient]) -> None:
