@@ -27,7 +27,7 @@ from pybernetes.apiserver.interfaces import (
     Authorizer,
     ConnectHandler,
     HandlerKey,
-    ObjectReader,
+    ObservableReader,
     RequestInfo,
 )
 from pybernetes.apiserver.kubelets import (
@@ -44,7 +44,7 @@ from pybernetes.lib.tunnel import take_over
 class PodConnections:
     """The handlers of a pod's connecting subresources."""
 
-    def __init__(self, reader: ObjectReader, transport: KubeletTransport, authorizer: Authorizer) -> None:
+    def __init__(self, reader: ObservableReader, transport: KubeletTransport, authorizer: Authorizer) -> None:
         self._reader = reader
         self._transport = transport
         self._authorizer = authorizer
@@ -61,7 +61,7 @@ class PodConnections:
 
     async def log(self, info: RequestInfo, request: web.BaseRequest) -> web.StreamResponse:
         """A container's log, streamed. Raises NotFound, BadRequest, Invalid, InternalError."""
-        pod = self._pod(info)
+        pod = await self._pod(info)
         parameters = log_parameters(info.query)
         container = choose_container(pod, info.query.get("container", ""))
         node = (pod.get("spec") or {}).get("nodeName")
@@ -97,7 +97,7 @@ class PodConnections:
     async def portforward(self, info: RequestInfo, request: web.BaseRequest) -> web.StreamResponse:
         """Connects to ports of a pod: SPDY, WebSocket per port, or SPDY inside WebSocket (kubectl 1.31 and newer)."""
         self._require_create(info)
-        pod = self._pod(info)
+        pod = await self._pod(info)
         node = self._node(pod, info.name)
         _require_upgrade(request)
         address = kubelet_address(self._reader, node)
@@ -115,7 +115,7 @@ class PodConnections:
         self, info: RequestInfo, request: web.BaseRequest, what: str, command: Sequence[str]
     ) -> web.StreamResponse:
         self._require_create(info)
-        pod = self._pod(info)
+        pod = await self._pod(info)
         container = choose_container(pod, info.query.get("container", ""))
         node = self._node(pod, info.name)
         _require_upgrade(request)
@@ -145,8 +145,8 @@ class PodConnections:
         if not decision.allowed:
             raise access_denied(attributes, decision.reason)
 
-    def _pod(self, info: RequestInfo) -> Object:
-        pod = self._reader.get(PODS, info.namespace, info.name)
+    async def _pod(self, info: RequestInfo) -> Object:
+        pod = await self._reader.find(PODS, info.namespace, info.name)
         if pod is None:
             raise errors.not_found("", "pods", info.name)
         return pod

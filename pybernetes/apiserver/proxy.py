@@ -23,7 +23,7 @@ from yarl import URL
 
 from pybernetes.api import errors
 from pybernetes.api.resources import ENDPOINTS, PODS, SERVICES
-from pybernetes.apiserver.interfaces import ConnectHandler, HandlerKey, ObjectReader, RequestInfo
+from pybernetes.apiserver.interfaces import ConnectHandler, HandlerKey, ObservableReader, RequestInfo
 from pybernetes.apiserver.kubelets import KubeletTransport, connection_failure, kubelet_address, pass_upgrade
 from pybernetes.lib.tunnel import Backend, upgrade_headers
 
@@ -70,7 +70,7 @@ class Proxies:
     """The handlers of the proxy subresources."""
 
     def __init__(
-        self, reader: ObjectReader, transport: KubeletTransport, random_source: random.Random | None = None
+        self, reader: ObservableReader, transport: KubeletTransport, random_source: random.Random | None = None
     ) -> None:
         self._reader = reader
         self._transport = transport
@@ -89,7 +89,7 @@ class Proxies:
         if named is None:
             raise errors.BadRequest(f'invalid pod request "{info.name}"')
         scheme, name, port = named
-        pod = self._reader.get(PODS, info.namespace, name)
+        pod = await self._reader.find(PODS, info.namespace, name)
         if pod is None:
             raise errors.not_found("", "pods", name)
         if not port:
@@ -107,7 +107,7 @@ class Proxies:
         if named is None:
             raise errors.BadRequest(f'invalid service request "{info.name}"')
         scheme, name, port = named
-        service = self._reader.get(SERVICES, info.namespace, name)
+        service = await self._reader.find(SERVICES, info.namespace, name)
         if service is None:
             raise errors.not_found("", "services", name)
         if port.isdigit():
@@ -118,7 +118,7 @@ class Proxies:
             if wanted is None:
                 raise errors.ServiceUnavailable(f'no service port {port} found for service "{name}"')
             port = str(wanted.get("name") or "")
-        endpoints = self._reader.get(ENDPOINTS, info.namespace, name)
+        endpoints = await self._reader.find(ENDPOINTS, info.namespace, name)
         if endpoints is None:
             raise errors.not_found("", "endpoints", name)
         candidates = [

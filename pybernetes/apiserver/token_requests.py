@@ -11,7 +11,7 @@ from pybernetes.api import errors, field
 from pybernetes.api.meta import Object, metadata, name_of, uid_of
 from pybernetes.api.resources import NODES, PODS, SECRETS, SERVICEACCOUNTS, Resource
 from pybernetes.api.time import format_time
-from pybernetes.apiserver.interfaces import ObjectReader, RequestInfo
+from pybernetes.apiserver.interfaces import ObservableReader, RequestInfo
 from pybernetes.apiserver.tokens import ServiceAccountTokens
 from pybernetes.lib.clock import Clock
 
@@ -28,7 +28,7 @@ EXTENDED_EXPIRATION_SECONDS = 365 * 24 * 3600
 class TokenRequests:
     """The ``serviceaccounts/token`` subresource: an `ObjectHandler`."""
 
-    def __init__(self, tokens: ServiceAccountTokens, reader: ObjectReader, clock: Clock) -> None:
+    def __init__(self, tokens: ServiceAccountTokens, reader: ObservableReader, clock: Clock) -> None:
         self._tokens = tokens
         self._reader = reader
         self._clock = clock
@@ -37,12 +37,12 @@ class TokenRequests:
         """Issues a token. Raises NotFound, BadRequest, Conflict, Invalid."""
         self._validate(info, body)
         spec = body.get("spec") or {}
-        account = self._reader.get(SERVICEACCOUNTS, info.namespace, info.name)
+        account = await self._reader.find(SERVICEACCOUNTS, info.namespace, info.name)
         if account is None:
             raise errors.not_found("", "serviceaccounts", info.name)
         requested = int(spec.get("expirationSeconds") or DEFAULT_EXPIRATION_SECONDS)
         audiences = [str(a) for a in spec.get("audiences") or ()] or list(self._tokens.audiences)
-        pod, secret, node = self._bound(info, spec.get("boundObjectRef"))
+        pod, secret, node = await self._bound(info, spec.get("boundObjectRef"))
 
         lifetime, warn_after = requested, None
         if requested == WARN_ONLY_EXPIRATION_SECONDS and pod and set(audiences) <= set(self._tokens.audiences):
@@ -102,7 +102,7 @@ class TokenRequests:
         if faults:
             raise errors.invalid("authentication.k8s.io", "TokenRequest", info.name, faults)
 
-    def _bound(
+    async def _bound(
         self, info: RequestInfo, reference: Object | None
     ) -> tuple[tuple[str, str] | None, tuple[str, str] | None, tuple[str, str] | None]:
         """(pod, secret, node) that the token is to be bound to, each (name, uid)."""
@@ -111,7 +111,7 @@ class TokenRequests:
         kind = (str(reference.get("apiVersion") or ""), str(reference.get("kind") or ""))
         name = str(reference.get("name") or "")
         if kind == ("v1", "Pod"):
-            pod = self._existing(PODS, info.namespace, name, reference)
+            pod = await self._existing(PODS, info.namespace, name, reference)
             spec = pod.get("spec") or {}
             if spec.get("serviceAccountName") != info.name:
                 raise errors.BadRequest(
@@ -125,18 +125,18 @@ class TokenRequests:
                 node = (spec["nodeName"], uid_of(bound_node) if bound_node else "")
             return (name, uid_of(pod)), None, node
         if kind == ("v1", "Secret"):
-            secret = self._existing(SECRETS, info.namespace, name, reference)
+            secret = await self._existing(SECRETS, info.namespace, name, reference)
             return None, (name, uid_of(secret)), None
         if kind == ("v1", "Node"):
-            bound = self._existing(NODES, "", name, reference)
+            bound = await self._existing(NODES, "", name, reference)
             return None, None, (name, uid_of(bound))
         group_version, kind_name = kind
         group, sep, version = group_version.rpartition("/")
         shown = f"{group if sep else ''}/{version}, Kind={kind_name}"
         raise errors.BadRequest(f"cannot bind token to object of type {shown}")
 
-    def _existing(self, resource: Resource, namespace: str, name: str, reference: Object) -> Object:
-        obj = self._reader.get(resource, namespace, name)
+    async def _existing(self, resource: Resource, namespace: str, name: str, reference: Object) -> Object:
+        obj = await self._reader.find(resource, namespace, name)
         if obj is None:
             raise errors.not_found("", resource.plural, name)
         assert name_of(obj) == name

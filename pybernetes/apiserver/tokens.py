@@ -25,7 +25,7 @@ from pybernetes.api.resources import NODES, PODS, SECRETS, SERVICEACCOUNTS, Reso
 from pybernetes.api.time import parse_time
 from pybernetes.api.user import User, service_account_user
 from pybernetes.apiserver.authenticators.chain import Found, InvalidToken
-from pybernetes.apiserver.interfaces import ObjectReader
+from pybernetes.apiserver.interfaces import ObservableReader
 from pybernetes.apiserver.signing_key import ALGORITHM, SigningKey
 from pybernetes.lib.clock import Clock
 
@@ -36,6 +36,8 @@ LEEWAY_SECONDS = 60
 
 _CACHE_SIZE = 4096
 _MAX_TOKEN_BYTES = 16 * 1024
+_FINDS_MAX = 2
+"""A token depends on its account and on one other object at most."""
 _SUBJECT_PREFIX = "system:serviceaccount:"
 
 POD_NAME = "authentication.kubernetes.io/pod-name"
@@ -65,6 +67,14 @@ class _Verified:
     node: tuple[str, str] | None
 
 
+class _Missing(InvalidToken):
+    """What the token depends on is not there, as far as this server knows."""
+
+    def __init__(self, message: str, resource: Resource, namespace: str, name: str) -> None:
+        super().__init__(message)
+        self.what = (resource, namespace, name)
+
+
 class ServiceAccountTokens:
     """Signs and verifies the cluster's service-account tokens.
 
@@ -74,7 +84,7 @@ class ServiceAccountTokens:
     def __init__(
         self,
         key_pem: bytes,
-        reader: ObjectReader,
+        reader: ObservableReader,
         clock: Clock,
         *,
         issuer: str = CLUSTER_ISSUER,
@@ -218,16 +228,22 @@ class ServiceAccountTokens:
 
     async def authenticate_token(self, token: str, audiences: frozenset[str]) -> Found | None:
         """See `TokenAuthenticator`."""
-        try:
-            return self.verify(token, audiences)
-        except NotOurToken:
-            return None
+        for _ in range(_FINDS_MAX):
+            try:
+                return self.verify(token, audiences)
+            except NotOurToken:
+                return None
+            except _Missing as missing:
+                # Another server may have made it a moment ago.
+                if await self._reader.find(*missing.what) is None:
+                    raise
+        return self.verify(token, audiences)
 
     def _check_alive(self, token: _Verified) -> None:
         """Refuses a token whose service account, or what it is bound to, is gone or another by now."""
         account = self._reader.get(SERVICEACCOUNTS, token.namespace, token.name)
         if account is None:
-            raise InvalidToken(f'serviceaccounts "{token.name}" not found')
+            raise _Missing(f'serviceaccounts "{token.name}" not found', SERVICEACCOUNTS, token.namespace, token.name)
         if self._is_long_deleted(account):
             raise InvalidToken(f"service account {token.namespace}/{token.name} has been deleted")
         if uid_of(account) != token.uid:
@@ -243,7 +259,9 @@ class ServiceAccountTokens:
     def _check_bound(self, resource: Resource, namespace: str, bound: tuple[str, str], what: str) -> None:
         name, uid = bound
         obj = self._reader.get(resource, namespace, name)
-        if obj is None or self._is_long_deleted(obj):
+        if obj is None:
+            raise _Missing("service account token has been invalidated", resource, namespace, name)
+        if self._is_long_deleted(obj):
             raise InvalidToken("service account token has been invalidated")
         if uid_of(obj) != uid:
             raise InvalidToken(f"{what} UID ({uid_of(obj)}) does not match service account {what} ref claim ({uid})")

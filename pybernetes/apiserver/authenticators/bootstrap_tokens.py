@@ -18,7 +18,7 @@ from pybernetes.api.resources import SECRETS
 from pybernetes.api.time import parse_time
 from pybernetes.api.user import User
 from pybernetes.apiserver.authenticators.chain import Found, for_audiences
-from pybernetes.apiserver.interfaces import ObjectReader
+from pybernetes.apiserver.interfaces import ObservableReader
 from pybernetes.lib.clock import Clock
 
 NAMESPACE = "kube-system"
@@ -30,7 +30,7 @@ _GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]")
 
 
 class BootstrapTokens:
-    def __init__(self, reader: ObjectReader, clock: Clock, audiences: frozenset[str]) -> None:
+    def __init__(self, reader: ObservableReader, clock: Clock, audiences: frozenset[str]) -> None:
         self._reader = reader
         self._clock = clock
         self._audiences = audiences
@@ -39,7 +39,7 @@ class BootstrapTokens:
         parts = _TOKEN.fullmatch(token)
         if parts is None:
             return None
-        secret = self._reader.get(SECRETS, NAMESPACE, f"bootstrap-token-{parts[1]}")
+        secret = await self._reader.find(SECRETS, NAMESPACE, f"bootstrap-token-{parts[1]}")
         if secret is None or is_deleting(secret) or secret.get("type") != SECRET_TYPE:
             return None
         if not hmac.compare_digest(value(secret, "token-secret").encode(), parts[2].encode()):

@@ -21,6 +21,7 @@ from pybernetes.api.resources import (
     ENDPOINTS,
     ENDPOINTSLICES,
     LEASES,
+    NAMESPACES,
     REPLICASETS,
     ROLEBINDINGS,
     ROLES,
@@ -202,6 +203,21 @@ async def test_tokens_and_rights_given_at_one_hold_at_the_other_and_end_there(
         await until(lambda: turns("Forbidden"))
         await a.delete(SERVICEACCOUNTS, "robot", "default")
         await until(lambda: turns("Unauthorized"))
+
+
+async def test_what_one_has_acknowledged_the_other_may_use_at_once(pair: Servers, clients: list[HTTPSClient]) -> None:
+    a, b = clients
+    trust = ssl.create_default_context(cafile=str(pair.servers[1].directory / "pki" / "ca.crt"))
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    for i in range(20):
+        name = f"quick-{i}"
+        await a.create(NAMESPACES, {"metadata": {"name": name}})
+        await b.create(SERVICEACCOUNTS, {"metadata": {"name": "robot", "namespace": name}}, name)
+        answer = await a.create(SERVICEACCOUNTS, request, name, name="robot", subresource="token")
+        token = str(answer["status"]["token"])
+        async with HTTPSClient(pair.servers[i % 2].url, trust, token=lambda token=token: token) as robot:
+            with pytest.raises(errors.Forbidden, match=f"system:serviceaccount:{name}:robot"):
+                await robot.get(CONFIGMAPS, "nothing", "default")
 
 
 async def test_the_kubernetes_service_has_all_servers(pair: Servers, clients: list[HTTPSClient]) -> None:
