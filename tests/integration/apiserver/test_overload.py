@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import ssl
 import time
@@ -223,6 +224,34 @@ async def test_a_watch_takes_its_seat_only_while_it_begins(pki: ClusterPKI, tmp_
         assert server.api.flow_control.pool.levels["narrow"].idle()
         for watch in watches:
             watch.close()
+
+
+async def test_a_storm_leaves_no_seat_taken(pki: ClusterPKI, tmp_path: Path) -> None:
+    """Many users, few seats, and clients that give up at any moment."""
+    pick = random.Random(3)
+    async with small(pki, tmp_path, 8) as server:
+        answers: dict[int, int] = {}
+
+        async def one(number: int) -> None:
+            user = {**SOMEBODY, "Impersonate-User": f"user-{number % 5}"}
+            method, path, body = pick.choice(
+                [("GET", MAPS, None), ("POST", MAPS, config_map(f"m{number}")), ("GET", f"{MAPS}/m1", None)]
+            )
+            query = {"timeout": "20ms"} if number % 10 == 0 else {}
+            answer = await server.request(method, path, body, headers=user, **query)
+            answers[answer.status] = answers.get(answer.status, 0) + 1
+
+        tasks = [asyncio.create_task(one(i)) for i in range(120)]
+        for task in tasks:
+            if pick.random() < 0.2:
+                await asyncio.sleep(0.001)
+                task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            assert result is None or isinstance(result, asyncio.CancelledError), result
+        assert set(answers) <= {200, 201, 404, 429, 504} and answers[201] > 5, answers
+        pool = server.api.flow_control.pool
+        await until(lambda: all(level.idle() for level in pool.levels.values()))
+        assert not pool.taken and not pool.waiting
 
 
 async def test_the_default_configuration_is_kept(server: Server) -> None:
