@@ -29,7 +29,7 @@ from pybernetes.lib.clock import Clock
 anonymous_user = User(ANONYMOUS, "", (UNAUTHENTICATED,))
 
 _CERTIFICATE_CACHE_SIZE = 1024
-_WEBSOCKET_TOKEN_PREFIX = "base64url.bearer.authorization.k8s.io."
+WEBSOCKET_TOKEN_PREFIX = "base64url.bearer.authorization.k8s.io."
 _USER_UID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")
 """The attribute of a certificate's subject that is the user's uid, as upstream's X509UID."""
 
@@ -137,10 +137,10 @@ def bearer_token(headers: Mapping[str, str]) -> str | None:
         token = token.strip()
         return token if scheme.lower() == "bearer" and token else None
     protocols = headers.get("Sec-WebSocket-Protocol")
-    if protocols and _WEBSOCKET_TOKEN_PREFIX in protocols:
+    if protocols and WEBSOCKET_TOKEN_PREFIX in protocols:
         for protocol in protocols.split(","):
-            if (protocol := protocol.strip()).startswith(_WEBSOCKET_TOKEN_PREFIX):
-                return _decode_websocket_token(protocol[len(_WEBSOCKET_TOKEN_PREFIX) :])
+            if (protocol := protocol.strip()).startswith(WEBSOCKET_TOKEN_PREFIX):
+                return _decode_websocket_token(protocol[len(WEBSOCKET_TOKEN_PREFIX) :])
     return None
 
 

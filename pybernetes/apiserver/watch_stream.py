@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aiohttp import WSMsgType, web
@@ -17,6 +17,7 @@ from aiohttp import WSMsgType, web
 from pybernetes.api.errors import ApiError, Expired, GatewayTimeout, NotAcceptable
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
+from pybernetes.apiserver.authentication import WEBSOCKET_TOKEN_PREFIX
 from pybernetes.apiserver.cacher import Cacher
 from pybernetes.apiserver.entries import Frame
 from pybernetes.apiserver.interfaces import RequestInfo
@@ -79,7 +80,7 @@ class WatchStreams:
         renderer = WatchRenderer(info, media, self._clock) if media.transform else None
         headers["Cache-Control"] = "no-cache, private"
         headers["Content-Type"] = "application/json"
-        stream: _Stream = _Messages(headers) if is_websocket(request) else _Lines(headers)
+        stream: _Stream = _Messages(headers, _protocols(request)) if is_websocket(request) else _Lines(headers)
         try:
             watcher, initial_end = await self._operations.watch(info, options)
         except (Expired, GatewayTimeout) as error:
@@ -187,6 +188,12 @@ def is_websocket(request: Request) -> bool:
     )
 
 
+def _protocols(request: Request) -> list[str]:
+    """The subprotocol to agree to: a browser that offers some hangs up without. A token is none."""
+    offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    return [p for p in offered if p and not p.startswith(WEBSOCKET_TOKEN_PREFIX)][:1]
+
+
 async def _refuse(stream: _Stream, request: Request, error: ApiError) -> web.StreamResponse:
     """A stream of one ERROR event."""
     try:
@@ -237,8 +244,10 @@ class _Lines:
 class _Messages:
     """A WebSocket, a text message an event. What the client sends is ignored; its closing ends the watch."""
 
-    def __init__(self, headers: dict[str, str]) -> None:
-        self._socket = web.WebSocketResponse(max_msg_size=_MESSAGE_BYTES_MAX, autoclose=True, compress=False)
+    def __init__(self, headers: dict[str, str], protocols: Sequence[str]) -> None:
+        self._socket = web.WebSocketResponse(
+            max_msg_size=_MESSAGE_BYTES_MAX, autoclose=True, compress=False, protocols=protocols
+        )
         for name, value in headers.items():
             self._socket.headers[name] = value
         self.response: web.StreamResponse = self._socket

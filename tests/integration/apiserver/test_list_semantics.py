@@ -281,6 +281,11 @@ async def test_a_watch_over_a_websocket(server: Server) -> None:
     async with asyncio.timeout(5):
         while len(cache.watchers()) > before:
             await asyncio.sleep(0.005)
+    offered = ["base64url.bearer.authorization.k8s.io.eA", "base64.binary.k8s.io"]
+    # A token is a protocol too, but not one to agree to.
+    for some in (offered, offered[1:]):
+        async with server.session.ws_connect(server.url + MAPS, params={"watch": "1"}, protocols=some) as socket:
+            assert socket.protocol == offered[1]
     # It ends in order, and a fault after authorization is an event here too.
     async with server.session.ws_connect(server.url + MAPS, params={"watch": "1", "timeoutSeconds": "1"}) as socket:
         kinds = [message.type async for message in socket]
