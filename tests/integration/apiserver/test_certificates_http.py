@@ -129,7 +129,8 @@ async def test_approving_and_signing_need_rights_for_the_signer(
     await server.admin.update(CLUSTERROLES, {**live, "rules": [everything, signers]})
     answer = await ask(server, alice, "PUT", f"{path}/approval", {**made, "status": approved})
     assert answer.status == 200, answer.body
-    answer = await ask(server, alice, "PUT", f"{path}/status", {**answer.json, "status": certificate})
+    issued = {**answer.json, "status": {**answer.json["status"], **certificate}}
+    answer = await ask(server, alice, "PUT", f"{path}/status", issued)
     assert answer.status == 200, answer.body
 
 

@@ -234,6 +234,28 @@ def test_a_secret_asks_for_a_token(cluster: Running) -> None:
     assert told["username"] == "system:serviceaccount:default:builder"
 
 
+def test_roles_are_reconciled_and_aggregated(cluster: Running) -> None:
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "r", "namespace": "default"},
+        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
+    }
+    for verbs in (["get"], ["list"]):
+        role["rules"] = [{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]
+        cluster.kubectl("auth", "reconcile", "-f", "-", text=json.dumps(role))
+    described = cluster.kubectl("describe", "role", "r").stdout
+    assert "[get list]" in described
+    cluster.kubectl("create", "clusterrole", "whole", "--aggregation-rule=part=yes")
+    cluster.kubectl("create", "clusterrole", "part", "--verb=get", "--resource=leases.coordination.k8s.io")
+    cluster.kubectl("label", "clusterrole", "part", "part=yes")
+    eventually(lambda: "leases" in cluster.kubectl("get", "clusterrole", "whole", "-o", "yaml").stdout, timeout=15)
+    cluster.kubectl("create", "clusterrolebinding", "whole", "--clusterrole=whole", "--user=ann")
+    asked = ("auth", "can-i", "get", "leases.coordination.k8s.io", "-n", "default")
+    assert cluster.kubectl(*asked, "--as=ann").stdout == "yes\n"
+    assert cluster.kubectl(*asked, "--as=bob", check=False).stdout == "no\n"
+
+
 def test_strangers_are_not_let_in(cluster: Running) -> None:
     config = yaml.safe_load(cluster.kubeconfig.read_text())
     config["users"] = [{"name": "t", "user": {"token": "guessed"}}]
