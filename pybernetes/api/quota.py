@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pybernetes.api.meta import Object, annotations_of, metadata
-from pybernetes.api.pod_resources import pod_requests
+from pybernetes.api.meta import Object, annotations_of, get_condition, metadata
+from pybernetes.api.pod_resources import pod_limits, pod_requests
 from pybernetes.api.quantity import Quantity, parse
 from pybernetes.api.resources import (
     CONFIGMAPS,
@@ -63,18 +63,45 @@ def counts_until(pod: Object) -> float | None:
     return parse_time(deleted) + int(grace) if deleted and grace is not None else None
 
 
-def _limits(pod: Object) -> dict[str, Quantity]:
-    spec = {**(pod.get("spec") or {})}
+def _in_use(pod: Object) -> Object:
+    """The pod's spec with what its containers hold while they are resized: the most of what is wanted, allocated and
+    in force; what cannot be had is not counted (KEP-1287)."""
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    held = {
+        s.get("name"): s
+        for field in ("containerStatuses", "initContainerStatuses")
+        for s in status.get(field) or ()
+        if s.get("resources") is not None
+    }
+    if not held:
+        return spec
+    pending = get_condition(pod, "PodResizePending") or {}
+    infeasible = pending.get("status") == "True" and pending.get("reason") == "Infeasible"
 
-    def swap(container: Object) -> Object:
-        resources = container.get("resources") or {}
-        return {**container, "resources": {"requests": resources.get("limits") or {}}}
+    def resized(container: Object) -> Object:
+        found = held.get(container.get("name"))
+        if found is None:
+            return container
+        wanted = {} if infeasible else container.get("resources") or {}
+        in_force, allocated = found["resources"], found.get("allocatedResources")
+        requests = _most(wanted.get("requests"), in_force.get("requests"), allocated)
+        limits = _most(wanted.get("limits"), in_force.get("limits"))
+        return {**container, "resources": {"requests": requests, "limits": limits}}
 
+    changed = {**spec}
     for field in ("containers", "initContainers"):
-        spec[field] = [swap(c) for c in spec.get(field) or ()]
-    if spec.get("resources"):
-        spec["resources"] = {"requests": spec["resources"].get("limits") or {}}
-    return _amounts(pod_requests({"spec": spec}))
+        if spec.get(field):
+            changed[field] = [resized(c) for c in spec[field]]
+    return changed
+
+
+def _most(*amounts: Mapping[str, str] | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for amount in amounts:
+        for name, text in (amount or {}).items():
+            if name not in found or parse(str(text)) > parse(str(found[name])):
+                found[name] = text
+    return found
 
 
 def _amounts(numbers: Mapping[str, int]) -> dict[str, Quantity]:
@@ -86,12 +113,13 @@ def _pod_usage(pod: Object, now: float) -> Usage:
     if not is_running(pod, now):
         return usage
     usage["pods"] = _ONE
-    for name, amount in _amounts(pod_requests(pod)).items():
+    spec = _in_use(pod)
+    for name, amount in _amounts(pod_requests({"spec": spec})).items():
         if name in _PLAIN or name.startswith("hugepages-"):
             usage[name] = usage[f"requests.{name}"] = amount
         else:
             usage[f"requests.{name}"] = amount
-    for name, amount in _limits(pod).items():
+    for name, amount in _amounts(pod_limits({"spec": spec})).items():
         if name in _PLAIN:
             usage[f"limits.{name}"] = amount
     return usage

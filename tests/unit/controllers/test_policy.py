@@ -14,7 +14,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pybernetes.api import quota as q
 from pybernetes.api.meta import Object
-from pybernetes.api.resources import CONFIGMAPS, DEPLOYMENTS, PERSISTENTVOLUMECLAIMS, PODS, SERVICES, Resource
+from pybernetes.api.resources import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    PERSISTENTVOLUMECLAIMS,
+    PODS,
+    RESOURCECLAIMS,
+    SERVICES,
+    Resource,
+)
 from pybernetes.api.time import format_time
 from pybernetes.controllers.certificates import plan as certificates
 from pybernetes.controllers.certificates.signing import CertificateSigner
@@ -59,6 +67,63 @@ def test_pods_count_until_they_end() -> None:
     lost["metadata"]["deletionGracePeriodSeconds"] = 30
     lost["metadata"]["deletionTimestamp"] = format_time(NOW - 31)
     assert used(quota(pods="1"), pods=[lost]) == {"pods": "0"}
+
+
+def test_a_resized_pod_counts_for_the_most_it_holds() -> None:
+    hard = quota(requests_cpu="9", limits_cpu="9")
+
+    def resized(wanted: str, allocated: str, in_force: str, **condition: str) -> dict[str, str]:
+        made = sized("a", wanted)
+        made["status"] = {
+            "containerStatuses": [
+                {
+                    "name": "c",
+                    "allocatedResources": {"cpu": allocated},
+                    "resources": {"requests": {"cpu": in_force}, "limits": {"cpu": in_force}},
+                }
+            ],
+            "conditions": [{"type": "PodResizePending", "status": "True", **condition}] if condition else [],
+        }
+        return used(hard, pods=[made])
+
+    assert resized("3", "1", "1") == {"requests.cpu": "3", "limits.cpu": "3"}
+    assert resized("1", "2", "3") == {"requests.cpu": "3", "limits.cpu": "3"}
+    assert resized("1", "3", "2") == {"requests.cpu": "3", "limits.cpu": "2"}
+    assert resized("8", "1", "2", reason="Infeasible") == {"requests.cpu": "2", "limits.cpu": "2"}
+    assert resized("8", "1", "2", reason="Deferred") == {"requests.cpu": "8", "limits.cpu": "8"}
+
+
+def test_claims_and_devices_count_by_class() -> None:
+    claims = [
+        {"spec": {"volumeAttributesClassName": "fast", "resources": {"requests": {"storage": "1500m"}}}},
+        {
+            "spec": {"resources": {"requests": {"storage": "1Gi"}}},
+            "status": {"currentVolumeAttributesClassName": "slow", "allocatedResources": {"storage": "2Gi"}},
+        },
+    ]
+    spec = {"hard": {"requests.storage": "9Gi", "persistentvolumeclaims": "9"}}
+    expression = {"scopeName": "VolumeAttributesClass", "operator": "In", "values": ["slow"]}
+    assert used({"spec": spec}, claims=claims[:1]) == {"requests.storage": "2", "persistentvolumeclaims": "1"}
+    scoped = {"spec": {**spec, "scopeSelector": {"matchExpressions": [expression]}}}
+    assert used(scoped, claims=claims) == {"requests.storage": "2Gi", "persistentvolumeclaims": "1"}
+    device = {"deviceClassName": "gpu", "count": 2}
+    requests = [{"exactly": device}, {"firstAvailable": [{**device, "count": 3}, {"deviceClassName": "tpu"}]}]
+    claim = {"spec": {"devices": {"requests": requests}}}
+    usage = q.usage_of(RESOURCECLAIMS, claim, NOW)
+    assert {name: str(amount) for name, amount in usage.items()} == {
+        "count/resourceclaims.resource.k8s.io": "1",
+        "gpu.deviceclass.resource.k8s.io/devices": "5",
+        "tpu.deviceclass.resource.k8s.io/devices": "1",
+    }
+
+
+def test_overhead_counts_with_limits_only_where_there_are_any() -> None:
+    made = sized("a", "1")
+    made["spec"]["overhead"] = {"cpu": "250m", "memory": "64Mi"}
+    hard = quota(requests_cpu="9", limits_cpu="9", requests_memory="9Gi", limits_memory="9Gi")
+    assert used(hard, pods=[made]) == {
+        "requests.cpu": "1250m", "limits.cpu": "1250m", "requests.memory": "64Mi", "limits.memory": "0",
+    }  # fmt: skip
 
 
 def test_other_objects_count() -> None:
