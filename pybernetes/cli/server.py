@@ -283,6 +283,7 @@ def _security(
         issuer=options.issuer,
         jwks_uri=options.jwks_uri,
         audiences=options.audiences,
+        disabled_plugins=options.disabled_plugins,
     )
     return build_security(config, reader, client_for)
 

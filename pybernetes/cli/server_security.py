@@ -18,6 +18,7 @@ import click
 from pybernetes.api.time import parse_duration
 from pybernetes.api.user import User
 from pybernetes.apiserver import authorization_config
+from pybernetes.apiserver.admission.registry import PLUGINS
 from pybernetes.apiserver.audit import policy as audit_policy
 from pybernetes.apiserver.audit.log import AuditLog, RotatedFile, Rotation, StandardOutput
 from pybernetes.apiserver.audit.policy import Policy
@@ -142,6 +143,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--requestheader-extra-headers-prefix", type=_NAMES, default=("X-Remote-Extra-",), help="Who asks: extra."
     ),
+    click.option("--disable-admission-plugins", type=_NAMES, default=(), help="Admission plugins to leave out."),
     click.option("--encryption-provider-config", type=_FILE, help="An EncryptionConfiguration: what to seal at rest."),
     click.option("--audit-policy-file", type=_FILE, help="Which requests to tell of in the audit log."),
     click.option("--audit-log-path", default="", help="The audit log's file; '-' for the standard output."),
@@ -193,6 +195,7 @@ class LoadedSecurity:
     authorizers: Authorizers = ("Node", "RBAC")
     encryption: EncryptionConfig | None = None
     audit: AuditOptions | None = None
+    disabled_plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +233,7 @@ class SecurityFlags:
     requestheader_uid_headers: tuple[str, ...]
     requestheader_group_headers: tuple[str, ...]
     requestheader_extra_headers_prefix: tuple[str, ...]
+    disable_admission_plugins: tuple[str, ...]
     encryption_provider_config: Path | None
     audit_policy_file: Path | None
     audit_log_path: str
@@ -254,6 +258,7 @@ class SecurityFlags:
                 self._authorizers(),
                 encryption_config.load(self.encryption_provider_config) if self.encryption_provider_config else None,
                 self._audit(),
+                self._disabled_plugins(),
             )
         except (ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
@@ -286,6 +291,13 @@ class SecurityFlags:
             signing_algorithms=self.oidc_signing_algs,
         )
         return (issuer,), self.anonymous_auth
+
+    def _disabled_plugins(self) -> tuple[str, ...]:
+        known = {name for name, _ in PLUGINS}
+        for name in self.disable_admission_plugins:
+            if name not in known:
+                raise ValueError(f'disable-admission-plugins plugin "{name}" is unknown')
+        return self.disable_admission_plugins
 
     def _token_webhook(self) -> TokenWebhookConfig | None:
         path = self.authentication_token_webhook_config_file
