@@ -36,6 +36,9 @@ _CONNECTING = ("attach", "exec", "portforward", "proxy", "log")
 _DRY = frozenset(("admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"))
 """Groups whose objects change how the server answers other requests: they are written with dryRun alone."""
 
+_WATCHES = 0.1
+"""How many of the watches that are made up are sent: each takes its second."""
+
 Source = Callable[[int, int], Iterator[Request]]
 STORED = [r for r in BUILTIN if "create" in r.verbs and "get" in r.verbs]
 
@@ -111,8 +114,10 @@ def _of_case(r: random.Random, operation: Any, case: Any) -> Request:
         values = value if isinstance(value, list) else [value]
         query += [(name, v if isinstance(v, str) else json.dumps(v)) for v in values]
     method = case.method.upper()
-    if ("watch", "true") in query or ("watch", "1") in query:
+    if any(k == "watch" for k, _ in query):
         query = [(k, v) for k, v in query if k != "timeoutSeconds"] + [("timeoutSeconds", "1")]
+        if r.random() > _WATCHES:
+            query = [(k, v) for k, v in query if k != "watch"]
     group = path.split("/")[2] if path.startswith("/apis/") else ""
     if group in _DRY or (method == "DELETE" and "/namespaces/" not in path):
         query = [(k, v) for k, v in query if k != "dryRun"] + [("dryRun", "All")]
@@ -351,8 +356,7 @@ def lists(of: int, count: int) -> Iterator[Request]:
             method = "DELETE"
         if "watch" in query:
             pairs.append(("timeoutSeconds", "1"))
-            if r.random() < 0.7:
-                # Watches take their second: a few are enough.
+            if r.random() > _WATCHES:
                 pairs = [(k, v) for k, v in pairs if k != "watch"]
         path = resource.path(NAMESPACE if method == "DELETE" or r.random() < 0.6 else "")
         yield Request("lists", method, path, pairs, None, [("Accept", r.choice(_ACCEPTS))])
