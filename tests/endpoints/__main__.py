@@ -19,7 +19,11 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     matching = sys.argv[1] if len(sys.argv) > 1 else ""
     with tempfile.TemporaryDirectory(prefix="p8s-endpoints-") as directory:
-        results = asyncio.run(walk(Path(directory), matching))
+        try:
+            results = asyncio.run(walk(Path(directory), matching))
+        except PermissionError as error:
+            print(error, file=sys.stderr)
+            return 2
     failed = [r for r in results if r.fault]
     for one in failed:
         print(one)
