@@ -21,7 +21,7 @@ from tests.fuzz.sources import NAMESPACE, SOURCES
 from tests.fuzz.target import Request, Target, fuzzed_server
 
 ROUND_REQUESTS = 2000
-GROWTH_BYTES_MAX = 24 << 20
+GROWTH_BYTES_MAX = 12 << 20
 """Between the middle of a campaign and its end: at first the process imports, compiles and fills its caches."""
 DESCRIPTORS_MAX = 8
 """More than at first, by the end."""
