@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from pybernetes.api.cel.expression import Scope
-from pybernetes.api.cel.libraries import Declarer, addresses, authorization, lists, quantities, texts
+from pybernetes.api.cel.libraries import Declarer, addresses, authorization, formats, lists, quantities, texts
 from pybernetes.api.cel.messages import Types, common_types
 
 _EXTENSIONS = (
@@ -22,7 +22,7 @@ class Environment:
 
         self.types = types
         declarer = Declarer(cel)
-        for library in (quantities, addresses, texts, lists, authorization):
+        for library in (quantities, addresses, texts, formats, lists, authorization):
             library.declare(declarer, types)
         variables: dict[str, Any] = {
             "object": cel.Type(object_type) if object_type else cel.Type.DYN,

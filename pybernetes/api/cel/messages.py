@@ -31,6 +31,7 @@ _KUBERNETES: dict[str, dict[str, Any]] = {
     "Quantity": {"nano": _STRING},
     "URL": {"text": _STRING},
     "Semver": {"text": _STRING},
+    "NamedFormat": {"text": _STRING},
     "GroupVersionKind": {"group": _STRING, "version": _STRING, "kind": _STRING},
     "GroupVersionResource": {"group": _STRING, "version": _STRING, "resource": _STRING},
     "UserInfo": {"username": _STRING, "uid": _STRING, "groups": [_STRING], "extra": {"": ".google.protobuf.ListValue"}},

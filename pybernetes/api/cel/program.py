@@ -118,7 +118,8 @@ def _go_words(message: str) -> str:
 
 def compile_expression(expression: Expression, env: Environment | None = None) -> Program:
     """In the environment of the expression's scope or in `env`. Raises `CompilationError`."""
-    text = source.with_list_functions(source.with_variables(expression.text, expression.variables))
+    text = source.with_variables(expression.text, expression.variables)
+    text = source.with_optional_results(source.with_list_functions(text))
     if expression.result in (OBJECT, JSON_PATCHES):
         text, objects, fields = source.flat_objects(text)
         env = mutation_environment(expression.scope, objects, fields)
@@ -165,7 +166,7 @@ def _issues(message: str) -> str:
     text = _TRAILER.sub("", _CODE.sub("", message))
     for ours, theirs in (
         (source.VARIABLE_PREFIX, "variables."), (source.OBJECT_PREFIX + "_", "Object."), (source.INDEX, "indexOf"),
-        (source.LAST_INDEX, "lastIndexOf"),
+        (source.LAST_INDEX, "lastIndexOf"), (source.VALIDATE, "validate"), (source.NAMED, "named"),
     ):  # fmt: skip
         text = text.replace(ours, theirs)
     return text

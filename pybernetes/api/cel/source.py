@@ -5,6 +5,7 @@ Some things of Kubernetes' CEL have no counterpart in the runtime and are spelle
 - ``variables.NAME`` becomes an identifier of its own, bound to the variable's expression around the whole
   (``cel.bind``), so that variables are lazy, typed and may use each other.
 - ``list.indexOf(x)`` shares its name with a function of texts, which cannot be extended: both go by another name.
+- Calls that give an optional (of formats) become calls that give a list of at most one, with its optional index.
 - ``Object.spec.template{...}`` names a type by the path to it; it becomes a flat type name, ``Object__spec__template``.
 
 Text inside of string literals and comments is left alone.
@@ -28,6 +29,10 @@ _FIELD = re.compile(r"([A-Za-z_]\w*)\s*:(?!:)")
 
 _INDEX = re.compile(r"\.(\s*)(indexOf|lastIndexOf)(?=\s*\()")
 
+_OPTIONAL = re.compile(r"\.(\s*)(validate)(?=\s*\()|(?<![\w.])(format\s*\.\s*)(named)(?=\s*\()")
+
+NAMED = "k8sNamed"
+VALIDATE = "k8sValidate"
 INDEX = "k8sIndexOf"
 LAST_INDEX = "k8sLastIndexOf"
 VARIABLE_PREFIX = "variables__"
@@ -85,6 +90,29 @@ def _renamed(text: str, variables: Mapping[str, str]) -> str:
         return VARIABLE_PREFIX + name if name in variables else match.group()
 
     return _outside(text, lambda code: _VARIABLE.sub(rename, code))
+
+
+def with_optional_results(text: str) -> str:
+    """Calls of functions that cannot give an optional, with the optional index of their list behind them."""
+    masked = _SKIPPED.sub(lambda m: "_" * len(m.group()), text)
+    for match in reversed(list(_OPTIONAL.finditer(masked))):
+        end = _call_end(masked, match.end())
+        if end < 0:
+            # Not closed: the parser says so.
+            continue
+        name = f".{match.group(1)}{VALIDATE}" if match.group(2) else match.group(3) + NAMED
+        text, masked = (of[: match.start()] + name + of[match.end() : end] + "[?0]" + of[end:] for of in (text, masked))
+    return text
+
+
+def _call_end(masked: str, start: int) -> int:
+    """Behind the parenthesis that closes the next one; -1 where there is none."""
+    depth = 0
+    for at in range(start, len(masked)):
+        depth += {"(": 1, ")": -1}.get(masked[at], 0)
+        if masked[at] == ")" and depth == 0:
+            return at + 1
+    return -1
 
 
 def with_list_functions(text: str) -> str:

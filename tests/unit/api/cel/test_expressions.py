@@ -64,6 +64,14 @@ def evaluate(text: str, result: str = BOOL, **variables: str) -> Any:
         "jsonpatch.escapeKey('a/b~c') == 'a~1b~0c'",
         "'abcb'.indexOf('b') == 1 && 'abcb'.indexOf('b', 2) == 3 && 'abcb'.lastIndexOf('b') == 3",
         "'a,b'.split(',').join('-') == 'a-b' && 'A'.lowerAscii() == 'a' && '%s %d'.format(['a', 1]) == 'a 1'",
+        # Formats
+        "!format.dns1123Label().validate('web-1').hasValue() && format.dns1123Label().validate('Web)').hasValue()",
+        "format.named('uuid').value().validate('x').value() == ['does not match the UUID format']",
+        "!format.named('nope').hasValue() && !format.labelValue().validate('').hasValue()",
+        "['uri', 'byte', 'date', 'datetime'].all(f, format.named(f).value().validate('( )').hasValue())",
+        "!format.datetime().validate('2020-01-01T00:00:00Z').hasValue()",
+        "!format.date().validate('2020-02-29').hasValue() && format.date().validate('2021-02-29').hasValue()",
+        "!format.uri().validate('https://a/b').hasValue() && !format.byte().validate('YQ==').hasValue()",
         # Lists and sets
         "object.spec.numbers.sum() == 6 && object.spec.numbers.min() == 1 && object.spec.numbers.max() == 3",
         "!object.spec.names.isSorted() && object.spec.names.indexOf('b') == 0",
