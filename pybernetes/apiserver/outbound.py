@@ -54,14 +54,18 @@ class Outbound:
 
     async def get(self, url: str, tls: ssl.SSLContext) -> Any:
         """The JSON at a URL. Raises `OutboundError`."""
-        return await self._ask("GET", url, tls)
+        return _json(url, await self._ask("GET", url, tls))
 
     async def post(self, config: WebhookConfig, body: Object, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
-        """A webhook's answer. Raises `OutboundError`."""
+        """A webhook's answer, as JSON. Raises `OutboundError`."""
+        return _json(config.url, await self.send(config, orjson.dumps(body), timeout_seconds))
+
+    async def send(self, config: WebhookConfig, body: bytes, timeout_seconds: float = TIMEOUT_SECONDS) -> bytes:
+        """A webhook's answer, whatever it is, to a body of JSON. Raises `OutboundError`."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if config.authorization:
             headers["Authorization"] = config.authorization
-        return await self._ask("POST", config.url, config.tls, orjson.dumps(body), headers, timeout_seconds)
+        return await self._ask("POST", config.url, config.tls, body, headers, timeout_seconds)
 
     async def _ask(
         self,
@@ -71,7 +75,7 @@ class Outbound:
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
-    ) -> Any:
+    ) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession()
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
@@ -84,14 +88,18 @@ class Outbound:
                     content += await response.content.read(ANSWER_BYTES_MAX + 1 - len(content))
                 if len(content) > ANSWER_BYTES_MAX:
                     raise OutboundError(f"{method} {url}: the answer has more than {ANSWER_BYTES_MAX} bytes")
-                if response.status not in (200, 201):
+                if not 200 <= response.status < 300:
                     raise OutboundError(f"{method} {url}: HTTP {response.status}")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise OutboundError(f"{method} {url}: {error or type(error).__name__}") from error
-        try:
-            return orjson.loads(content)
-        except ValueError as error:
-            raise OutboundError(f"{method} {url}: the answer is no JSON: {error}") from error
+        return content
+
+
+def _json(url: str, content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except ValueError as error:
+        raise OutboundError(f"{url}: the answer is no JSON: {error}") from error
 
 
 def trusting(ca_pem: str | None) -> ssl.SSLContext:

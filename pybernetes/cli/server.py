@@ -289,12 +289,5 @@ def _security(
 
 
 def _audit(options: LoadedSecurity, stack: contextlib.AsyncExitStack) -> AuditTrail | None:
-    """The audit trail, whose log ends after everything that tells it something."""
-    if options.audit is None:
-        return None
-    from pybernetes.apiserver.audit.trail import AuditTrail
-
-    clock = SystemClock()
-    audit_log = options.audit.open(clock)
-    stack.callback(audit_log.close)
-    return AuditTrail(options.audit.policy, audit_log, clock)
+    """The audit trail, whose sinks end after everything that tells it something."""
+    return options.audit.open(SystemClock(), stack) if options.audit is not None else None

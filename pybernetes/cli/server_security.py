@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
@@ -22,13 +23,15 @@ from pybernetes.apiserver.admission.registry import PLUGINS
 from pybernetes.apiserver.audit import policy as audit_policy
 from pybernetes.apiserver.audit.log import AuditLog, RotatedFile, Rotation, StandardOutput
 from pybernetes.apiserver.audit.policy import Policy
+from pybernetes.apiserver.audit.trail import AuditTrail, Sink
+from pybernetes.apiserver.audit.webhook import AuditWebhook, Sinks
 from pybernetes.apiserver.authenticators import authentication_config, static_tokens
 from pybernetes.apiserver.authenticators.front_proxy import FrontProxyConfig
 from pybernetes.apiserver.authenticators.jwt_issuers import JWTIssuerConfig
 from pybernetes.apiserver.authorization_config import AuthorizationMode, AuthorizationWebhook, Authorizers
 from pybernetes.apiserver.encryption import config as encryption_config
 from pybernetes.apiserver.encryption.config import EncryptionConfig
-from pybernetes.apiserver.outbound import load_webhook
+from pybernetes.apiserver.outbound import WebhookConfig, load_webhook
 from pybernetes.apiserver.security import TokenWebhookConfig
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER
 from pybernetes.lib.clock import Clock
@@ -147,6 +150,24 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--encryption-provider-config", type=_FILE, help="An EncryptionConfiguration: what to seal at rest."),
     click.option("--audit-policy-file", type=_FILE, help="Which requests to tell of in the audit log."),
     click.option("--audit-log-path", default="", help="The audit log's file; '-' for the standard output."),
+    click.option("--audit-webhook-config-file", type=_FILE, help="Where to send audit events."),
+    click.option(
+        "--audit-webhook-batch-max-size", type=click.IntRange(1), default=400, show_default=True, help="Events at once."
+    ),
+    click.option(
+        "--audit-webhook-batch-max-wait",
+        type=_DURATION,
+        default="30s",
+        show_default=True,
+        help="How long an event waits for others.",
+    ),
+    click.option(
+        "--audit-webhook-initial-backoff",
+        type=_DURATION,
+        default="10s",
+        show_default=True,
+        help="How long to wait before events are sent again.",
+    ),
     click.option("--audit-log-maxage", type=click.IntRange(0), default=0, help="Days to keep rotated files.  [all]"),
     click.option("--audit-log-maxbackup", type=click.IntRange(0), default=0, help="Rotated files to keep.  [all]"),
     click.option("--audit-log-maxsize", type=click.IntRange(0), default=0, help="Megabytes of a file.  [100]"),
@@ -167,16 +188,42 @@ def security_options(command: F) -> F:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditWebhookOptions:
+    config: WebhookConfig
+    batch_max: int
+    max_wait_seconds: float
+    initial_backoff_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class AuditOptions:
     policy: Policy
     path: str
+    """Empty for no file."""
     rotation: Rotation
+    webhook: AuditWebhookOptions | None
 
-    def open(self, clock: Clock) -> AuditLog:
-        """Raises OSError."""
-        if self.path == "-":
-            return AuditLog(StandardOutput(), clock)
-        return AuditLog(RotatedFile(Path(self.path), self.rotation, clock), clock)
+    def open(self, clock: Clock, stack: AsyncExitStack) -> AuditTrail:
+        """The trail, whose sinks end with the stack. On the running event loop. Raises OSError."""
+        sinks: list[Sink] = []
+        if self.path:
+            target = StandardOutput() if self.path == "-" else RotatedFile(Path(self.path), self.rotation, clock)
+            log = AuditLog(target, clock)
+            stack.callback(log.close)
+            sinks.append(log)
+        if self.webhook is not None:
+            hook = self.webhook
+            webhook = AuditWebhook(
+                hook.config,
+                clock,
+                batch_max=hook.batch_max,
+                max_wait_seconds=hook.max_wait_seconds,
+                initial_backoff_seconds=hook.initial_backoff_seconds,
+            )
+            webhook.start()
+            stack.push_async_callback(webhook.close)
+            sinks.append(webhook)
+        return AuditTrail(self.policy, sinks[0] if len(sinks) == 1 else Sinks(sinks), clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +284,10 @@ class SecurityFlags:
     encryption_provider_config: Path | None
     audit_policy_file: Path | None
     audit_log_path: str
+    audit_webhook_config_file: Path | None
+    audit_webhook_batch_max_size: int
+    audit_webhook_batch_max_wait: float
+    audit_webhook_initial_backoff: float
     audit_log_maxage: int
     audit_log_maxbackup: int
     audit_log_maxsize: int
@@ -346,12 +397,23 @@ class SecurityFlags:
         return tuple(made)
 
     def _audit(self) -> AuditOptions | None:
-        if self.audit_policy_file is None or not self.audit_log_path:
-            if self.audit_policy_file is not None or self.audit_log_path:
-                raise click.UsageError("--audit-policy-file and --audit-log-path go together")
+        hook = self.audit_webhook_config_file
+        if self.audit_policy_file is None or not (self.audit_log_path or hook):
+            if self.audit_policy_file is not None or self.audit_log_path or hook:
+                raise click.UsageError(
+                    "--audit-policy-file and --audit-log-path or --audit-webhook-config-file go together"
+                )
             return None
         rotation = Rotation(self.audit_log_maxsize * 1024 * 1024, self.audit_log_maxage, self.audit_log_maxbackup)
-        return AuditOptions(audit_policy.load(self.audit_policy_file), self.audit_log_path, rotation)
+        webhook = None
+        if hook is not None:
+            webhook = AuditWebhookOptions(
+                load_webhook(hook),
+                self.audit_webhook_batch_max_size,
+                self.audit_webhook_batch_max_wait,
+                self.audit_webhook_initial_backoff,
+            )
+        return AuditOptions(audit_policy.load(self.audit_policy_file), self.audit_log_path, rotation, webhook)
 
 
 def check_options(given: Sequence[str]) -> tuple[str, ...]:

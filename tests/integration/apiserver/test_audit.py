@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from pybernetes.api.resources import CONFIGMAPS
 from pybernetes.api.user import controller_user
 from pybernetes.apiserver.audit.log import AuditLog, RotatedFile, Rotation
 from pybernetes.apiserver.audit.policy import parse
 from pybernetes.apiserver.audit.trail import AuditTrail
+from pybernetes.apiserver.audit.webhook import AuditWebhook
+from pybernetes.apiserver.outbound import WebhookConfig, trusting
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.lib.clock import SystemClock
 from tests.integration.apiserver.conftest import Server, running
 from tests.integration.apiserver.peers import Head, kubelet, make_pod, raw_client, until
 from tests.integration.apiserver.peers import ask as ask_raw
+from tests.integration.apiserver.test_authenticators import peer
 from tests.integration.apiserver.test_odd_headers import raw
 from tests.integration.apiserver.test_security_http import ask, context_of
 
@@ -167,6 +171,50 @@ async def test_odd_bytes_hide_nobody(pki: ClusterPKI, tmp_path: Path) -> None:
         status, _ = await raw(server, pki, b"GET /version HTTP/1.1\r\nUser-Agent: \xff\xfe")
         assert status == 200
     assert [e["stage"] for e in events()] == ["RequestReceived", "ResponseComplete"]
+
+
+async def test_events_are_sent_to_a_webhook(pki: ClusterPKI, tmp_path: Path) -> None:
+    got: list[dict[str, Any]] = []
+    calls = 0
+
+    async def take(request: web.Request) -> web.Response:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            return web.Response(status=503)
+        body = await request.json()
+        assert (body["kind"], body["apiVersion"]) == ("EventList", "audit.k8s.io/v1")
+        got.extend(body["items"])
+        return web.Response()
+
+    clock = SystemClock()
+    rules = [{"level": "Metadata", "nonResourceURLs": ["/version"], "omitStages": ["RequestReceived"]}]
+    policy = parse({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules})
+    async with peer(pki, tmp_path, {("POST", "/audit"): take}) as url:
+        at = WebhookConfig(url + "/audit", trusting(pki.ca_pem.decode()))
+        hook = AuditWebhook(at, clock, batch_max=3, max_wait_seconds=60, initial_backoff_seconds=0.01)
+        hook.start()
+        async with running(pki, tmp_path, audit=AuditTrail(policy, hook, clock)) as server:
+            for _ in range(7):
+                await server.get("/version")
+            await until(lambda: len(got) == 6)
+        # The seventh waits for others, which the end does not.
+        await hook.close()
+    assert len(got) == 7 == hook.sent and hook.dropped == 0
+    assert {e["requestURI"] for e in got} == {"/version"}
+
+
+async def test_a_webhook_that_is_not_there_stops_nobody(pki: ClusterPKI, tmp_path: Path) -> None:
+    clock = SystemClock()
+    policy = parse({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]})
+    at = WebhookConfig("https://127.0.0.1:1/audit", trusting(pki.ca_pem.decode()))
+    hook = AuditWebhook(at, clock, batch_max=1, initial_backoff_seconds=0.001)
+    hook.start()
+    async with running(pki, tmp_path, audit=AuditTrail(policy, hook, clock)) as server:
+        assert (await server.get("/version")).status == 200
+        await until(lambda: hook.dropped > 0)
+    await hook.close()
+    assert hook.sent == 0 and hook.statistics()["waiting"] == 0
 
 
 async def test_managed_fields_are_left_out_where_asked(pki: ClusterPKI, tmp_path: Path) -> None:
