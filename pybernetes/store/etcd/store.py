@@ -14,7 +14,10 @@ and 3.5.8 may answer them before it has sent the events they speak of.)
 
 Compaction: etcd before 3.4.35 and 3.5.18 forgets deletions of the very revision compacted to, though it still serves
 watches from there. So a compaction to N asks etcd to compact to N - 1, and etcd's compaction to N counts as one to
-N + 1. One event loop owns the store; `close` ends all that waits.
+N + 1.
+
+An etcd that goes back to an older state, as when a backup is put in place under running servers, is refused from then
+on: the servers must be started anew. One event loop owns the store; `close` ends all that waits.
 """
 
 from __future__ import annotations
@@ -212,8 +215,15 @@ class EtcdStore:
                         future.set_result(revision)
 
     async def _ask_revision(self) -> int:
+        known = self._seen
         answer = await self._connection.call(REVISION, pb.RangeRequest(key=self._key(BARRIER), count_only=True))
-        return int(answer.header.revision)
+        revision = int(answer.header.revision)
+        if revision < known:
+            # Nothing that was read before holds any more, and no watch will ever tell.
+            self._fault = f"etcd has gone back from revision {known} to {revision}: restart this server"
+            log.error("etcd has gone back: was another state restored?", known=known, revision=revision)
+            raise StoreError(self._fault)
+        return revision
 
     # --- writing -------------------------------------------------------------------------------------------------
 

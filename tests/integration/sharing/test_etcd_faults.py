@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -370,3 +371,18 @@ async def test_tls(tmp_path: Path, stores: list[EtcdStore]) -> None:
                 await EtcdStore.open(config)
 
         await asyncio.gather(*(open_refused(config) for config in refused.values()))
+
+
+async def test_an_etcd_that_has_gone_back_is_refused(tmp_path: Path, stores: list[EtcdStore]) -> None:
+    with Etcd(tmp_path) as cluster:
+        stores.append(store := await EtcdStore.open(EtcdConfig(endpoints(cluster))))
+        for i in range(20):
+            await store.txn([], [Put(f"/{i}", b"")])
+        member = cluster.members[0]
+        await asyncio.to_thread(member.stop)
+        shutil.rmtree(tmp_path / member.name)
+        member.start()
+        await asyncio.to_thread(cluster.wait_healthy)
+        with pytest.raises(StoreError, match="gone back"):
+            await store.revision()
+        assert "restart" in store.fault()
