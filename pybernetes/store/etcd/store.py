@@ -9,11 +9,11 @@ came is read by a stream of its own.
 
 Who reads the newest revision asks etcd (a linearizable read); all who ask while a request is under way share the next
 one, which starts after they asked. The newest revision may belong to a key outside the prefix, of which no event
-tells: a write of the key `BARRIER` then does. (Progress requests would do it without a write, but etcd before 3.4.25
-and 3.5.8 may answer them before it has sent the events they speak of.)
+tells: a write of the key `BARRIER` then does. (Progress requests would do it without a write, but older versions of
+etcd, Debian 12's among them, may answer them before they have sent the events they speak of: etcd issue 15220.)
 
-Compaction: etcd before 3.4.35 and 3.5.18 forgets deletions of the very revision compacted to, though it still serves
-watches from there. So a compaction to N asks etcd to compact to N - 1, and etcd's compaction to N counts as one to
+Compaction: older versions of etcd forget deletions of the very revision compacted to, though they still serve watches
+from there (etcd issue 18089). So a compaction to N asks etcd to compact to N - 1, and etcd's compaction to N counts as one to
 N + 1.
 
 An etcd that goes back to an older state, as when a backup is put in place under running servers, is refused from then
