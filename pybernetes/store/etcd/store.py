@@ -13,8 +13,8 @@ tells: a write of the key `BARRIER` then does. (Progress requests would do it wi
 etcd, Debian 12's among them, may answer them before they have sent the events they speak of: etcd issue 15220.)
 
 Compaction: older versions of etcd forget deletions of the very revision compacted to, though they still serve watches
-from there (etcd issue 18089). So a compaction to N asks etcd to compact to N - 1, and etcd's compaction to N counts as one to
-N + 1.
+from there (etcd issue 18089). So a compaction to N asks etcd to compact to N - 1, and etcd's compaction to N counts as
+one to N + 1.
 
 An etcd that goes back to an older state, as when a backup is put in place under running servers, is refused from then
 on: the servers must be started anew. One event loop owns the store; `close` ends all that waits.
