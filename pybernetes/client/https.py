@@ -6,6 +6,7 @@ but is ended when the server goes quiet for longer than its bookmarks allow.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ _CONNECT_TIMEOUT_SECONDS = 10.0
 # Bookmarks come about once a minute: a watch that is silent for five is a dead connection.
 _WATCH_SILENCE_SECONDS = 300.0
 _EVENT_LIMIT_BYTES = 16 << 20
+_OVERLOAD_TRIES_MAX = 10
+_OVERLOAD_SECONDS_MAX = 60
+"""How long a request that an overloaded server sends away is tried again in all; client-go tries ten times too."""
 
 
 class KubeconfigError(Exception):
@@ -144,24 +148,36 @@ class HTTPSClient:
         body: Any = None,
         content_type: str = "application/json",
     ) -> Any:
-        """One request to a path below the server's root; the decoded answer. Raises `ApiError`."""
+        """One request to a path below the server's root; the decoded answer. Raises `ApiError`.
+
+        Sent away by an overloaded server (429), it is made again after as long as the server says, within bounds.
+        """
         data = None if body is None else orjson.dumps(body)
-        try:
-            async with self._open().request(
-                method,
-                self._server + path,
-                params={k: v for k, v in (query or {}).items() if v},
-                data=data,
-                headers=self._headers(content_type if data is not None else ""),
-            ) as response:
-                payload = await response.read()
-                if response.status >= 400:
-                    raise _error(response.status, payload)
-                return orjson.loads(payload)
-        except TimeoutError as error:
-            raise errors.TransportError(f"{method} {path}: no answer from {self._server} in time") from error
-        except aiohttp.ClientError as error:
-            raise errors.TransportError(f"{method} {path}: {error}") from error
+        params = {k: v for k, v in (query or {}).items() if v}
+        waited = 0
+        for attempt in range(_OVERLOAD_TRIES_MAX):
+            try:
+                async with self._open().request(
+                    method,
+                    self._server + path,
+                    params=params,
+                    data=data,
+                    headers=self._headers(content_type if data is not None else ""),
+                ) as response:
+                    payload = await response.read()
+                    pause = _retry_after(response)
+                    if response.status < 400:
+                        return orjson.loads(payload)
+                    last = attempt == _OVERLOAD_TRIES_MAX - 1 or waited + pause > _OVERLOAD_SECONDS_MAX
+                    if response.status != 429 or not pause or last:
+                        raise _error(response.status, payload)
+            except TimeoutError as error:
+                raise errors.TransportError(f"{method} {path}: no answer from {self._server} in time") from error
+            except aiohttp.ClientError as error:
+                raise errors.TransportError(f"{method} {path}: {error}") from error
+            waited += pause
+            await asyncio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
 
     async def get(self, resource: Resource, name: str, namespace: str = "", *, subresource: str = "") -> Object:
         return await self.request("GET", resource.path(namespace, name, subresource))  # type: ignore[no-any-return]
@@ -305,6 +321,11 @@ class HTTPSClient:
             query={"labelSelector": label_selector, "fieldSelector": field_selector},
             body=options,
         )
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> int:
+    text = response.headers.get("Retry-After", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
 
 
 def _error(code: int, payload: bytes) -> errors.ApiError:

@@ -14,17 +14,19 @@ from typing import Any
 
 import pytest
 
-from pybernetes.api.resources import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
+from pybernetes.api.resources import CONFIGMAPS, FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from pybernetes.apiserver import registry as registry_module
 from pybernetes.apiserver import replies, watch_stream
 from pybernetes.apiserver import requests as requests_module
 from pybernetes.apiserver.bootstrap import APISERVER_USER
 from pybernetes.apiserver.flowcontrol.keeper import PolicyKeeper
 from pybernetes.apiserver.pki import ClusterPKI, client_context
+from pybernetes.client.https import HTTPSClient
 from pybernetes.lib.clock import SystemClock
 from tests.integration.apiserver.conftest import Answer, Server, running
 from tests.integration.apiserver.peers import raw_client, until
 from tests.integration.apiserver.test_crud import MAPS, config_map
+from tests.integration.apiserver.test_security_http import context_of
 
 FLOWS = "/apis/flowcontrol.apiserver.k8s.io/v1"
 SOMEBODY = {"Impersonate-User": "somebody", "Impersonate-Group": "system:authenticated"}
@@ -146,6 +148,24 @@ async def test_a_full_level_sends_away_and_spares_the_others(
 def rows(table: bytes) -> list[dict[str, str]]:
     lines = [[cell.strip() for cell in line.split(",")] for line in table.decode().splitlines()]
     return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+async def test_our_own_client_comes_back(pki: ClusterPKI, tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    """Agents that are sent away wait as long as they are told, and ask again."""
+    async with small(pki, tmp_path, 10) as server:
+        await make_level(server, None)
+        gate = Gate(patch)
+        first = asyncio.create_task(as_somebody(server, "a"))
+        await until(lambda: gate.inside == 1)
+        context = context_of(pki, tmp_path, pki.issue_client("alice"))
+        async with HTTPSClient(server.url, context) as client:
+            second = asyncio.create_task(client.create(CONFIGMAPS, config_map("b"), "default"))
+            control = server.api.flow_control
+            await until(lambda: ("narrow", "narrow", "concurrency-limit") in control.rejected)
+            gate.open()
+            assert (await first).status == 201
+            assert (await second)["metadata"]["name"] == "b"
+        assert control.rejected["narrow", "narrow", "concurrency-limit"] == 1
 
 
 async def test_requests_wait_in_queues_of_limited_length(
