@@ -212,52 +212,18 @@ class ResourceQuotaStrategy(Strategy):
         hard = spec.get("hard") or {}
         _quota_list(faults, "spec.hard", hard)
         scopes = spec.get("scopes") or []
-        self._scopes(faults, "spec.scopes", scopes, scopes, hard)
-        matches = (spec.get("scopeSelector") or {}).get("matchExpressions") or []
-        at = "spec.scopeSelector.matchExpressions"
-        self._scopes(faults, at, [m.get("scopeName") or "" for m in matches], spec.get("scopeSelector"), hard)
-        for match in matches:
-            scope, operator, values = match.get("scopeName"), match.get("operator") or "", match.get("values") or []
-            if scope in _EXISTS_ONLY and operator != "Exists":
-                faults.invalid(
-                    f"{at}.operator",
-                    operator,
-                    "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
-                    "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort "
-                    "or ResourceQuotaScopeCrossNamespacePodAffinity",
-                )
-            if operator in ("In", "NotIn"):
-                if not values:
-                    faults.required(
-                        f"{at}.values",
-                        "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
-                    )
-            elif operator in ("Exists", "DoesNotExist"):
-                if values:
-                    faults.invalid(
-                        f"{at}.values",
-                        values,
-                        "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
-                    )
-            else:
-                faults.invalid(f"{at}.operator", operator, "not a valid selector operator")
-        return faults
-
-    @staticmethod
-    def _scopes(faults: Faults, path: str, scopes: list[str], shown: object, hard: Object) -> None:
         for scope in scopes:
             if scope not in _SCOPES:
-                if path == "spec.scopes":
-                    faults.invalid(path, shown, "unsupported scope")
-                else:
-                    faults.invalid(f"{path}.scopeName", scope, "unsupported scope")
-            for name in sorted(hard):
-                if not _scope_covers(scope, name):
-                    faults.invalid(path, shown, "unsupported scope applied to resource")
-        for pair in _CONFLICTING:
-            if all(scope in scopes for scope in pair):
-                # Upstream blames spec.scopes for the selector's too.
-                faults.invalid("spec.scopes", shown, "conflicting scopes")
+                faults.invalid("spec.scopes", scopes, "unsupported scope")
+            _applied(faults, "spec.scopes", scopes, scope, hard)
+        _conflicts(faults, scopes, scopes)
+        selector = spec.get("scopeSelector") or {}
+        at, matches = "spec.scopeSelector.matchExpressions", selector.get("matchExpressions") or []
+        for match in matches:
+            _scope_match(faults, at, match)
+            _applied(faults, at, selector, match.get("scopeName") or "", hard)
+        _conflicts(faults, selector, [match.get("scopeName") or "" for match in matches])
+        return faults
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
         faults = Faults(self.validate_create(obj))
@@ -271,6 +237,47 @@ class ResourceQuotaStrategy(Strategy):
         for field in ("hard", "used"):
             _quota_list(faults, f"status.{field}", (obj.get("status") or {}).get(field) or {})
         return faults
+
+
+def _applied(faults: Faults, path: str, shown: object, scope: str, hard: Object) -> None:
+    for name in sorted(hard):
+        if not _scope_covers(scope, name):
+            faults.invalid(path, shown, "unsupported scope applied to resource")
+
+
+def _conflicts(faults: Faults, shown: object, scopes: list[str]) -> None:
+    for pair in _CONFLICTING:
+        if all(scope in scopes for scope in pair):
+            # Upstream blames spec.scopes for the selector's too.
+            faults.invalid("spec.scopes", shown, "conflicting scopes")
+
+
+def _scope_match(faults: Faults, path: str, match: Object) -> None:
+    scope, operator, values = match.get("scopeName") or "", match.get("operator") or "", match.get("values") or []
+    if scope not in _SCOPES:
+        faults.invalid(f"{path}.scopeName", scope, "unsupported scope")
+    if scope in _EXISTS_ONLY and operator != "Exists":
+        faults.invalid(
+            f"{path}.operator",
+            operator,
+            "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
+            "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "
+            "ResourceQuotaScopeCrossNamespacePodAffinity",
+        )
+    if operator in ("In", "NotIn"):
+        if not values:
+            faults.required(
+                f"{path}.values", "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            )
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            faults.invalid(
+                f"{path}.values",
+                values,
+                "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
+            )
+    else:
+        faults.invalid(f"{path}.operator", operator, "not a valid selector operator")
 
 
 def _quota_list(faults: Faults, path: str, values: Object) -> None:

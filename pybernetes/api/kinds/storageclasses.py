@@ -229,6 +229,13 @@ class CSIDriverStrategy(Strategy):
                 period,
                 f"must be greater than or equal to {_UPDATE_PERIOD_MIN_SECONDS} seconds",
             )
+        in_secrets = spec.get("serviceAccountTokenInSecrets")
+        if in_secrets is not None and not spec.get("tokenRequests"):
+            faults.invalid(
+                "spec.serviceAccountTokenInSecrets",
+                in_secrets,
+                "serviceAccountTokenInSecrets is set but no tokenRequests are specified",
+            )
         return faults
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:

@@ -305,6 +305,14 @@ def test_claim_statuses(resource: Resource, obj: Object, status: Object, errors:
             ],
         ),
         (
+            r.CSIDRIVERS,
+            named("a.b", "", spec={"serviceAccountTokenInSecrets": True}),
+            [
+                "spec.serviceAccountTokenInSecrets: Invalid value: true: "
+                "serviceAccountTokenInSecrets is set but no tokenRequests are specified"
+            ],
+        ),
+        (
             r.CSINODES,
             named(namespace="", spec={"drivers": [{"name": "", "nodeID": "", "topologyKeys": ["a", "a"]}]}),
             [
