@@ -30,8 +30,9 @@ async def test_readiness_decides_and_never_restarts(machine: Machine) -> None:
     await machine.until(lambda: machine.conditions("ready")["Ready"] == ("False", "ContainersNotReady"))
     message = next(c["message"] for c in machine.status("ready")["conditions"] if c["type"] == "Ready")
     assert message == "containers with unready status: [main]"
-    await machine.until(lambda: machine.events("ready", "Unhealthy"))
-    assert machine.events("ready", "Unhealthy") == ["Readiness probe failed: HTTP probe failed with statuscode: 404"]
+    # On a busy machine the first probe may have come before the server listened, and is told too.
+    told = "Readiness probe failed: HTTP probe failed with statuscode: 404"
+    await machine.until(lambda: told in machine.events("ready", "Unhealthy"))
     await machine.exec("ready", "mv", "/www/down", "/www/up")
     await machine.running("ready")
     assert machine.container("ready")["restartCount"] == 0
@@ -125,7 +126,8 @@ async def test_a_failed_startup_restarts(machine: Machine) -> None:
 
 
 async def test_a_restarted_kubelet_does_not_unready_pods(machine: Machine) -> None:
-    await machine.pod("stays", {"script": SERVE, **probe("readiness", **get("/up"), periodSeconds=60)})
+    # A probe that cannot fail: with this period a second try would come too late.
+    await machine.pod("stays", {**probe("readiness", exec={"command": ["true"]}, periodSeconds=60)})
     await machine.running("stays")
     before = machine.get_pod("stays")["metadata"]["resourceVersion"]
     await machine.stop()
