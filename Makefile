@@ -54,6 +54,8 @@ robustness: .make/packages .make/test-packages .make/venv-dev  ## Clients under 
 	  --faults kill,pause --compaction 1
 	@$(BIN)/python -m tests.robustness run --seconds $(SECONDS_EACH) --rounds $(ROUNDS) --seed $(SEED) \
 	  --store etcd --faults kill,pause,member-kill,member-pause,quorum
+	@$(BIN)/python -m tests.robustness run --seconds $(SECONDS_EACH) --rounds $(ROUNDS) --seed $(SEED) \
+	  --store etcd --faults kill,member-kill --compaction 1
 
 fuzz: .make/packages .make/venv-dev  ## Send made-up requests to an API server; REQUESTS=100000, SEED=1
 	@$(BIN)/python -m tests.fuzz --requests $(or $(REQUESTS),100000) $(if $(SEED),--seed $(SEED))

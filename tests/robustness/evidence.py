@@ -7,6 +7,7 @@ so often.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,11 +15,13 @@ from pathlib import Path
 from pybernetes.store import sqlite_queries
 from pybernetes.store.etcd.config import EtcdConfig
 from pybernetes.store.etcd.store import EtcdStore
-from pybernetes.store.interface import Event, prefix_end
+from pybernetes.store.interface import Compacted, Event, Put, prefix_end
 from pybernetes.store.sqlite_files import open_to_read
 from tests.robustness.history import Stored
 from tests.robustness.traffic import FOREIGN, NAMESPACE
 
+WITNESS = "/p8s/witness"
+_WITNESS_SECONDS = 30.0
 PREFIX = f"/registry/core/configmaps/{NAMESPACE}/"
 
 
@@ -34,18 +37,22 @@ def stored_in_sqlite(store: Path, *, after: int = 0) -> list[Stored]:
 
 
 async def stored_in_etcd(config: EtcdConfig, *, after: int = 0) -> list[Stored]:
-    """The same of a store in etcd."""
+    """The same of a store in etcd. Of a change before the compaction only what a run has read in time is known."""
     store = await EtcdStore.open(config)
+    events: list[Event] = []
     try:
-        newest = await store.revision()
-        events: list[Event] = []
-        if newest > after:
+        try:
             watch = await store.watch(PREFIX, prefix_end(PREFIX), from_revision=after + 1)
+        except Compacted as error:
+            watch = await store.watch(PREFIX, prefix_end(PREFIX), from_revision=error.compact_revision)
+        # A change outside the range, of which the watch says when it has come so far.
+        last = (await store.txn([], [Put(WITNESS, b"")])).revision
+        async with asyncio.timeout(_WITNESS_SECONDS):
             async for batch in watch:
                 events += batch.events
-                if batch.revision >= newest:
+                if batch.revision >= last:
                     break
-            await watch.close()
+        await watch.close()
     finally:
         await store.close()
     return stored(events)
