@@ -28,17 +28,17 @@ async def held(plan: Plan) -> Report:
 
 
 async def test_killed_and_paused_servers_keep_their_word() -> None:
-    found = await held(Plan(5, faults=("kill", "pause"), seed=11))
+    found = await held(Plan(3, faults=("kill", "pause"), seed=11))
     assert found.counts()["get", "unknown"], "nobody noticed that the server was killed"
 
 
 async def test_compaction_under_kills_breaks_no_promise() -> None:
-    await held(Plan(5, faults=("kill",), seed=12, compaction_seconds=0.5))
+    await held(Plan(4, faults=("kill",), seed=12, compaction_seconds=0.5))
 
 
 @needs_root
 async def test_a_full_disk_loses_nothing_and_is_recovered_from() -> None:
-    found = await held(replace(Plan(4, seed=13), faults=("disk", "disk-kill")))
+    found = await held(replace(Plan(2, seed=13), faults=("disk", "disk-kill")))
     refused = [r for r in found.history.records if r.status == 500]
     assert refused, "no write met the full disk"
     for record in refused:
@@ -51,4 +51,4 @@ async def test_a_full_disk_loses_nothing_and_is_recovered_from() -> None:
 
 @pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
 async def test_two_servers_on_etcd_keep_their_word_when_servers_and_members_fail() -> None:
-    await held(Plan(5, store="etcd", faults=("kill", "pause", "member-kill", "quorum"), seed=14))
+    await held(Plan(2, store="etcd", faults=("kill", "pause", "member-kill", "quorum"), seed=14))

@@ -21,8 +21,8 @@ from tests.robustness.faults import Targets
 pytestmark = pytest.mark.timeout(120)
 
 PLACES = {
-    "store/before-commit": 60,
-    "store/after-commit": 60,
+    "store/before-commit": 40,
+    "store/after-commit": 40,
     "store/compacting": 4,
 }
 """Each with the passage at which the server dies: late enough for clients to be at work."""
