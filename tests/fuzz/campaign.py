@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pybernetes.api.resources import BUILTIN, Resource
 from tests.fuzz.sources import NAMESPACE, SOURCES
@@ -182,7 +183,8 @@ class Campaign:
 
     def _remove(self, resource: Resource, o: Any) -> None:
         meta = o["metadata"]
-        path = resource.path(meta.get("namespace", ""), meta["name"])
+        # Names of roles and requests for certificates may hold anything but slashes and percent signs.
+        path = resource.path(meta.get("namespace", ""), quote(meta["name"], safe=""))
         self._target.ask("DELETE", path, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
         if resource.kind == "Namespace":
             self._target.ask("PUT", f"{path}/finalize", {**o, "spec": {}, "metadata": {"name": meta["name"]}})
