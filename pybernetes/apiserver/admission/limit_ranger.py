@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from pybernetes.api.meta import Object, is_deleting, name_of, namespace_of
+from pybernetes.api.meta import Object
 from pybernetes.api.pod_resources import pod_limits, pod_requests
 from pybernetes.api.quantity import Quantity, QuantityError, parse
 from pybernetes.api.resources import LIMITRANGES, PERSISTENTVOLUMECLAIMS, PODS, Resource
+from pybernetes.apiserver.admission.by_namespace import ByNamespace
 from pybernetes.apiserver.admission.plugin import Plugin, is_for, refuse
 from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionRequest, ObservableReader
 
@@ -25,13 +26,11 @@ class LimitRanger(Plugin):
     resources = (("pods", ""), ("pods", "resize"), ("persistentvolumeclaims", ""))
 
     def __init__(self, reader: ObservableReader) -> None:
-        self._limits: dict[str, dict[str, Object]] = {}
-        """By namespace and name; only namespaces that have some."""
         self._changed: Callable[[], None] = lambda: None
-        self._unsubscribe = reader.subscribe(LIMITRANGES, self._on_limit_range)
+        self._limits = ByNamespace(reader, LIMITRANGES, lambda: self._changed())
 
     def close(self) -> None:
-        self._unsubscribe()
+        self._limits.close()
 
     def listen(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -39,24 +38,11 @@ class LimitRanger(Plugin):
     def handles(self, operation: AdmissionOperation, resource: Resource, subresource: str) -> bool:
         return bool(self._limits) and super().handles(operation, resource, subresource)
 
-    def _on_limit_range(self, old: Object | None, new: Object | None) -> None:
-        limit_range = new or old
-        assert limit_range is not None
-        namespace, had_any = namespace_of(limit_range), bool(self._limits)
-        if new is not None:
-            self._limits.setdefault(namespace, {})[name_of(new)] = new
-        elif namespace in self._limits:
-            self._limits[namespace].pop(name_of(limit_range), None)
-            if not self._limits[namespace]:
-                del self._limits[namespace]
-        if had_any != bool(self._limits):
-            self._changed()
-
     async def mutate(self, request: AdmissionRequest) -> None:
         if request.operation != "CREATE" or request.object is None or not is_for(request, PODS):
             return
         try:
-            for limit_range in self._limit_ranges(request.namespace):
+            for limit_range in self._limits.of(request.namespace):
                 default_pod(request.object, limit_range)
         except QuantityError as error:
             raise refuse(request, str(error)) from error
@@ -75,14 +61,10 @@ class LimitRanger(Plugin):
             check = check_claim
         else:
             return
-        for limit_range in self._limit_ranges(request.namespace):
+        for limit_range in self._limits.of(request.namespace):
             faults = list(check(obj, limit_range))
             if faults:
                 raise refuse(request, faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
-
-    def _limit_ranges(self, namespace: str) -> Iterator[Object]:
-        found = self._limits.get(namespace) or {}
-        return (found[name] for name in sorted(found) if not is_deleting(found[name]))
 
 
 def default_pod(pod: Object, limit_range: Object) -> None:

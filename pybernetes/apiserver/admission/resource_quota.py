@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from pybernetes.api import errors
-from pybernetes.api.meta import Object, is_deleting, name_of, namespace_of, resource_version_of
+from pybernetes.api.meta import Object, name_of, resource_version_of
 from pybernetes.api.quantity import Quantity, parse
 from pybernetes.api.quota import Usage, is_counted, scopes_match, usage_of
 from pybernetes.api.resources import (
@@ -28,6 +28,7 @@ from pybernetes.api.resources import (
     SERVICES,
     Resource,
 )
+from pybernetes.apiserver.admission.by_namespace import ByNamespace
 from pybernetes.apiserver.admission.plugin import Plugin, refuse
 from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionRequest, ObservableReader, Rider
 from pybernetes.lib.clock import Clock
@@ -47,14 +48,12 @@ class ResourceQuota(Plugin):
 
     def __init__(self, reader: ObservableReader, clock: Clock) -> None:
         self._clock = clock
-        self._quotas: dict[str, dict[str, Object]] = {}
-        """By namespace and name; only namespaces that have some."""
         self._locks: dict[str, _Lock] = {}
         self._changed: Callable[[], None] = lambda: None
-        self._unsubscribe = reader.subscribe(RESOURCEQUOTAS, self._on_quota)
+        self._quotas = ByNamespace(reader, RESOURCEQUOTAS, lambda: self._changed())
 
     def close(self) -> None:
-        self._unsubscribe()
+        self._quotas.close()
 
     def listen(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -70,19 +69,6 @@ class ResourceQuota(Plugin):
             return subresource == "resize" and resource == PODS
         return resource.storage_id in _UPDATES_COUNT
 
-    def _on_quota(self, old: Object | None, new: Object | None) -> None:
-        quota = new or old
-        assert quota is not None
-        namespace, had_any = namespace_of(quota), bool(self._quotas)
-        if new is not None:
-            self._quotas.setdefault(namespace, {})[name_of(new)] = new
-        elif namespace in self._quotas:
-            self._quotas[namespace].pop(name_of(quota), None)
-            if not self._quotas[namespace]:
-                del self._quotas[namespace]
-        if had_any != bool(self._quotas):
-            self._changed()
-
     async def validate(self, request: AdmissionRequest) -> None:
         if request.object is None or request.namespace not in self._quotas:
             return
@@ -97,8 +83,7 @@ class ResourceQuota(Plugin):
 
     def plan(self, request: AdmissionRequest) -> list[Rider]:
         """The quotas' new states, as the cache shows them now. Raises Forbidden."""
-        quotas = [q for q in self._quotas.get(request.namespace, {}).values() if not is_deleting(q)]
-        charged = plan_charges(request, quotas, self._clock.now())
+        charged = plan_charges(request, self._quotas.of(request.namespace), self._clock.now())
         return [Rider(RESOURCEQUOTAS, request.namespace, name_of(q), q, int(resource_version_of(q))) for q in charged]
 
     def leave(self, namespace: str, lock: _Lock) -> None:
