@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import SECRETS
@@ -18,10 +19,7 @@ from pybernetes.apiserver.authentication import RequestAuthenticator
 from pybernetes.apiserver.authenticators.bootstrap_tokens import BootstrapTokens
 from pybernetes.apiserver.authenticators.chain import TokenAuthenticator, TokenChain
 from pybernetes.apiserver.authenticators.front_proxy import FrontProxy, FrontProxyConfig
-from pybernetes.apiserver.authenticators.jwt_issuers import JWTIssuer, JWTIssuerConfig
 from pybernetes.apiserver.authenticators.legacy_tokens import LAST_USED, LegacyTokens, NoteUse
-from pybernetes.apiserver.authenticators.static_tokens import StaticTokens
-from pybernetes.apiserver.authenticators.webhook import WebhookTokens
 from pybernetes.apiserver.authorization import AlwaysAllow, AlwaysDeny, AuthorizerChain
 from pybernetes.apiserver.authorization_config import AuthorizationWebhook, Authorizers
 from pybernetes.apiserver.bootstrap import APISERVER_USER
@@ -45,10 +43,12 @@ from pybernetes.apiserver.reviews import Reviews
 from pybernetes.apiserver.rule_resolution import RuleResolution
 from pybernetes.apiserver.token_requests import TokenRequests
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER, ServiceAccountTokens
-from pybernetes.apiserver.webhook_authorizer import WebhookAuthorizer
 from pybernetes.client.interface import Client
 from pybernetes.lib.clock import Clock, SystemClock
 from pybernetes.lib.tunnel import SocketFactory
+
+if TYPE_CHECKING:
+    from pybernetes.apiserver.authenticators.jwt_issuers import JWTIssuerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +177,21 @@ def _token_chain(
     """Upstream's order: a file's, service accounts', bootstrap tokens, identity providers', a webhook's."""
     audiences = frozenset(tokens.audiences)
     chain: list[TokenAuthenticator] = []
+    # What few servers use is loaded by those that do.
     if config.static_tokens:
+        from pybernetes.apiserver.authenticators.static_tokens import StaticTokens
+
         chain.append(StaticTokens(config.static_tokens, audiences))
     chain += [tokens, legacy]
     if config.bootstrap_tokens:
         chain.append(BootstrapTokens(reader, config.clock, audiences))
-    chain += [JWTIssuer(issuer, outbound, config.clock, audiences) for issuer in config.jwt_issuers]
+    if config.jwt_issuers:
+        from pybernetes.apiserver.authenticators.jwt_issuers import JWTIssuer
+
+        chain += [JWTIssuer(issuer, outbound, config.clock, audiences) for issuer in config.jwt_issuers]
     if config.token_webhook is not None:
+        from pybernetes.apiserver.authenticators.webhook import WebhookTokens
+
         hook = config.token_webhook
         chain.append(
             WebhookTokens(
@@ -213,6 +221,8 @@ def _authorizer(
             case "AlwaysDeny":
                 made.append(AlwaysDeny())
             case AuthorizationWebhook():
+                from pybernetes.apiserver.webhook_authorizer import WebhookAuthorizer
+
                 made.append(WebhookAuthorizer(mode, outbound, config.clock))
     return AuthorizerChain(made)
 

@@ -7,7 +7,7 @@ not have happened.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pybernetes.api.meta import Object
@@ -15,7 +15,6 @@ from pybernetes.api.patch.sharing import share_fields
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.cacher import Cacher, storage_key
-from pybernetes.apiserver.encryption.store import EncryptedStore
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.interfaces import Charge, Rider
 from pybernetes.apiserver.store_errors import api_error
@@ -79,13 +78,14 @@ class ObjectStorage:
         self.store = store
         self.cacher = cacher
         self._event_lease = EventLease(store, clock)
-        self._encrypted = store if isinstance(store, EncryptedStore) else None
+        # Of a store that seals values; by its method, since only servers with such a configuration load its class.
+        self._sealed_stale: Callable[[str], bool] | None = getattr(store, "is_stale", None)
 
     def is_stale(self, resource: Resource, entry: Entry) -> bool:
         """Whether the stored form is out of date, so that even an unchanged object is to be written again."""
-        if self._encrypted is None:
+        if self._sealed_stale is None:
             return False
-        return self._encrypted.is_stale(storage_key(resource, entry.namespace, entry.name))
+        return self._sealed_stale(storage_key(resource, entry.namespace, entry.name))
 
     def cached(self, resource: Resource, namespace: str, name: str) -> Entry | None:
         return self.cacher.kind(resource).get(namespace, name)

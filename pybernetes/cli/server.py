@@ -33,7 +33,6 @@ from pybernetes.apiserver.bootstrap import (
     reachable_addresses,
 )
 from pybernetes.apiserver.claim import claim
-from pybernetes.apiserver.encryption.store import EncryptedStore
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.apiserver.security import Security, SecurityConfig, build_security
 from pybernetes.apiserver.server import APIServer, APIServerConfig
@@ -264,7 +263,11 @@ async def _open_store(options: ServerOptions) -> Store:
     else:
         store = await SQLiteStore.open(options.data_dir / "store")
     encryption = options.security.encryption
-    return store if encryption is None else EncryptedStore(store, encryption)
+    if encryption is None:
+        return store
+    from pybernetes.apiserver.encryption.store import EncryptedStore
+
+    return EncryptedStore(store, encryption)
 
 
 def _security(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 import click
 
@@ -20,21 +20,19 @@ from pybernetes.api.time import parse_duration
 from pybernetes.api.user import User
 from pybernetes.apiserver import authorization_config
 from pybernetes.apiserver.admission.registry import PLUGINS
-from pybernetes.apiserver.audit import policy as audit_policy
-from pybernetes.apiserver.audit.log import AuditLog, RotatedFile, Rotation, StandardOutput
-from pybernetes.apiserver.audit.policy import Policy
-from pybernetes.apiserver.audit.trail import AuditTrail, Sink
-from pybernetes.apiserver.audit.webhook import AuditWebhook, Sinks
-from pybernetes.apiserver.authenticators import authentication_config, static_tokens
 from pybernetes.apiserver.authenticators.front_proxy import FrontProxyConfig
-from pybernetes.apiserver.authenticators.jwt_issuers import JWTIssuerConfig
 from pybernetes.apiserver.authorization_config import AuthorizationMode, AuthorizationWebhook, Authorizers
-from pybernetes.apiserver.encryption import config as encryption_config
-from pybernetes.apiserver.encryption.config import EncryptionConfig
 from pybernetes.apiserver.outbound import WebhookConfig, load_webhook
 from pybernetes.apiserver.security import TokenWebhookConfig
 from pybernetes.apiserver.tokens import CLUSTER_ISSUER
 from pybernetes.lib.clock import Clock
+
+if TYPE_CHECKING:
+    # What few servers use is loaded by those that do: see `SecurityFlags.load`.
+    from pybernetes.apiserver.audit.policy import Policy
+    from pybernetes.apiserver.audit.trail import AuditTrail, Sink
+    from pybernetes.apiserver.authenticators.jwt_issuers import JWTIssuerConfig
+    from pybernetes.apiserver.encryption.config import EncryptionConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -200,14 +198,20 @@ class AuditOptions:
     policy: Policy
     path: str
     """Empty for no file."""
-    rotation: Rotation
+    rotation: tuple[int, int, int]
+    """Bytes of a file, days to keep, files to keep; 0 for upstream's defaults."""
     webhook: AuditWebhookOptions | None
 
     def open(self, clock: Clock, stack: AsyncExitStack) -> AuditTrail:
         """The trail, whose sinks end with the stack. On the running event loop. Raises OSError."""
+        from pybernetes.apiserver.audit.log import AuditLog, RotatedFile, Rotation, StandardOutput
+        from pybernetes.apiserver.audit.trail import AuditTrail
+        from pybernetes.apiserver.audit.webhook import AuditWebhook, Sinks
+
         sinks: list[Sink] = []
         if self.path:
-            target = StandardOutput() if self.path == "-" else RotatedFile(Path(self.path), self.rotation, clock)
+            rotation = Rotation(*self.rotation)
+            target = StandardOutput() if self.path == "-" else RotatedFile(Path(self.path), rotation, clock)
             log = AuditLog(target, clock)
             stack.callback(log.close)
             sinks.append(log)
@@ -299,7 +303,7 @@ class SecurityFlags:
             return LoadedSecurity(
                 anonymous,
                 self.enable_bootstrap_token_auth,
-                static_tokens.load(self.token_auth_file) if self.token_auth_file else {},
+                self._static_tokens(),
                 self.service_account_issuer,
                 self.service_account_jwks_uri,
                 self.api_audiences,
@@ -307,23 +311,39 @@ class SecurityFlags:
                 self._token_webhook(),
                 self._front_proxy(),
                 self._authorizers(),
-                encryption_config.load(self.encryption_provider_config) if self.encryption_provider_config else None,
+                self._encryption(),
                 self._audit(),
                 self._disabled_plugins(),
             )
         except (ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
+    def _static_tokens(self) -> dict[str, User]:
+        if self.token_auth_file is None:
+            return {}
+        from pybernetes.apiserver.authenticators import static_tokens
+
+        return static_tokens.load(self.token_auth_file)
+
+    def _encryption(self) -> EncryptionConfig | None:
+        if self.encryption_provider_config is None:
+            return None
+        from pybernetes.apiserver.encryption import config
+
+        return config.load(self.encryption_provider_config)
+
     def _identity_providers(self) -> tuple[tuple[JWTIssuerConfig, ...], bool | frozenset[str]]:
+        if self.authentication_config is None and not self.oidc_issuer_url:
+            if self.oidc_client_id:
+                raise click.UsageError("oidc-issuer-url and oidc-client-id must be specified together")
+            return (), self.anonymous_auth
+        from pybernetes.apiserver.authenticators import authentication_config
+
         if self.authentication_config is not None:
             if self.oidc_issuer_url:
                 raise click.UsageError("authentication-config file and oidc-* flags are mutually exclusive")
             config = authentication_config.load(self.authentication_config, [self.service_account_issuer])
             return config.issuers, self.anonymous_auth if config.anonymous is None else config.anonymous
-        if not self.oidc_issuer_url:
-            if self.oidc_client_id:
-                raise click.UsageError("oidc-issuer-url and oidc-client-id must be specified together")
-            return (), self.anonymous_auth
         required = {}
         for pair in self.oidc_required_claim:
             claim, sep, value = pair.partition("=")
@@ -404,7 +424,9 @@ class SecurityFlags:
                     "--audit-policy-file and --audit-log-path or --audit-webhook-config-file go together"
                 )
             return None
-        rotation = Rotation(self.audit_log_maxsize * 1024 * 1024, self.audit_log_maxage, self.audit_log_maxbackup)
+        from pybernetes.apiserver.audit import policy
+
+        rotation = (self.audit_log_maxsize * 1024 * 1024, self.audit_log_maxage, self.audit_log_maxbackup)
         webhook = None
         if hook is not None:
             webhook = AuditWebhookOptions(
@@ -413,7 +435,7 @@ class SecurityFlags:
                 self.audit_webhook_batch_max_wait,
                 self.audit_webhook_initial_backoff,
             )
-        return AuditOptions(audit_policy.load(self.audit_policy_file), self.audit_log_path, rotation, webhook)
+        return AuditOptions(policy.load(self.audit_policy_file), self.audit_log_path, rotation, webhook)
 
 
 def check_options(given: Sequence[str]) -> tuple[str, ...]:
