@@ -49,7 +49,7 @@ def _conflict(found: list[tuple[Manager, FieldPath]]) -> Conflict:
 
 
 def _conflicts(state: Managed, changed: list[FieldPath], who: Manager) -> list[tuple[Manager, FieldPath]]:
-    in_order = list(fields.paths(fields.from_paths(changed)))
+    in_order = list(fields.paths_by_level(fields.from_paths(changed)))
     return [
         (entry.manager, path)
         for entry in sorted(state.entries.values(), key=lambda e: e.manager.key)

@@ -88,6 +88,18 @@ def paths(fields: FieldSet, prefix: FieldPath = ()) -> Iterator[FieldPath]:
             yield from paths(below, path)
 
 
+def paths_by_level(fields: FieldSet, prefix: FieldPath = ()) -> Iterator[FieldPath]:
+    """Every member, those of a place before those below them, as upstream lists them in messages."""
+    elements = [e for e in in_order(fields) if e != SELF]
+    for element in elements:
+        below = fields[element]
+        if not below or SELF in below:
+            yield (*prefix, element)
+    for element in elements:
+        if fields[element]:
+            yield from paths_by_level(fields[element], (*prefix, element))
+
+
 def from_paths(members: Iterable[FieldPath]) -> FieldSet:
     """The set of those paths, each of at least one element."""
     root: FieldSet = {}

@@ -100,6 +100,17 @@ def test_several_conflicts() -> None:
     )
 
 
+def test_conflicts_are_listed_level_by_level() -> None:
+    obj = apply_deployment(None, deployment({"name": "a", "image": "x"}, paused=True, replicas=1), "one")
+    config = deployment({"name": "a", "image": "y"}, paused=False, replicas=2, minReadySeconds=3)
+    with pytest.raises(Conflict) as e:
+        apply_deployment(obj, config, "two")
+    assert e.value.message == (
+        'Apply failed with 3 conflicts: conflicts with "one":\n- .spec.paused\n- .spec.replicas\n'
+        '- .spec.template.spec.containers[name="a"].image'
+    )
+
+
 def test_a_field_that_another_applier_holds_is_not_removed() -> None:
     obj = apply_cm(None, cm({"a": "1", "b": "1"}), "one")
     obj = apply_cm(obj, cm({"a": "1"}), "two")
@@ -334,6 +345,8 @@ def test_field_sets_are_sets(a: set[Any], b: set[Any]) -> None:
         assert set(fields.paths(result)) == wanted
         assert orjson.dumps(result) == orjson.dumps(fields.from_paths(wanted)), "one form, in one order"
     assert set(fields.paths(trie)) == a, "sets are values"
+    levels = list(fields.paths_by_level(trie))
+    assert set(levels) == a and len(levels) == len(a)
     assert fields.union(trie, trie) is trie and (a & b or fields.difference(trie, other) is trie)
 
 
