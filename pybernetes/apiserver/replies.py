@@ -34,6 +34,8 @@ _NO_CACHE = b"Cache-Control: no-cache, private\r\n"
 _ONE_WRITE_BYTES = 64 * 1024
 _SLICE_BYTES = 512 * 1024
 _WARNINGS_BYTES_MAX = 4096
+_WARNINGS_MAX = 80
+"""Python's http.client, and what is built on it, refuses answers with more than 100 headers."""
 _LONG_WARNING_BYTES_MAX = 256
 
 _JSON_TYPE = b"application/json"
@@ -181,7 +183,7 @@ def compress(reply: Reply) -> None:
 def add_warnings(reply: web.StreamResponse, warnings: list[str]) -> None:
     """``Warning: 299`` headers, each text once, at most 4 KiB in all as upstream: where they are more, each is cut
     to 256 characters, and then as many are told as fit."""
-    texts = list(dict.fromkeys(warnings))
+    texts = list(dict.fromkeys(warnings))[:_WARNINGS_MAX]
     if sum(map(len, texts)) >= _WARNINGS_BYTES_MAX:
         texts = [text[:_LONG_WARNING_BYTES_MAX] for text in texts]
     size = 0

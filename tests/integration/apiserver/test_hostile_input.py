@@ -97,3 +97,12 @@ async def test_a_patch_that_makes_the_kind_no_text(server: Server, form: str) ->
                 body = [{"op": "replace", "path": f"/{name}", "value": value}]
             answer = await server.patch(path, body, form)
             assert answer.status in (400, 422), (name, value, answer.body)
+
+
+async def test_warnings_that_are_more_headers_than_clients_read(server: Server) -> None:
+    """Python's http.client, which the official Python client is built on, gives up at 100 headers."""
+    body = {"metadata": {"name": "a"}, **{f"x{i}": 1 for i in range(300)}}
+    answer = await server.post("/api/v1/namespaces/default/configmaps", body, fieldValidation="Warn")
+    assert answer.status == 201 and len(answer.headers) < 100
+    warnings = [value for name, value in answer.headers.items() if name == "Warning"]
+    assert len(warnings) == 80 and warnings[0] == '299 - "unknown field \\"x0\\""'
