@@ -50,7 +50,7 @@ class System:
 
 
 @contextlib.asynccontextmanager
-async def running(plan: Plan, directory: Path) -> AsyncIterator[System]:
+async def running(plan: Plan, directory: Path, recorder: Recorder) -> AsyncIterator[System]:
     """The servers of a plan, serving; they have ended when the context has."""
     async with contextlib.AsyncExitStack() as stack:
         # Unless a plan asks for compaction there is none: the whole log is wanted at the end.
@@ -65,7 +65,7 @@ async def running(plan: Plan, directory: Path) -> AsyncIterator[System]:
             async def stored(after: int) -> list[Stored]:
                 return evidence.stored_in_sqlite(store, after=after)
 
-            system = System(Targets([server], disk), stored)
+            system = System(Targets([server], recorder, disk), stored)
         elif plan.store == "etcd":
             etcd = await stack.enter_async_context(etcd_cluster(directory / "etcd"))
             url = f"etcd://{etcd.addresses}/robust"
@@ -75,7 +75,7 @@ async def running(plan: Plan, directory: Path) -> AsyncIterator[System]:
             second = ServerProcess(directory / "server-1", name="server-1", datastore=url, extra=extra, keys_of=first)
             config = parse_url(url)
             system = System(
-                Targets([first, second], members=[EtcdMember(m) for m in etcd.members]),
+                Targets([first, second], recorder, members=[EtcdMember(m) for m in etcd.members]),
                 lambda after: evidence.stored_in_etcd(config, after=after),
             )
         else:
@@ -91,7 +91,7 @@ async def run(plan: Plan, directory: Path) -> Report:
     recorder = Recorder(directory)
     recorder.note(**asdict(plan))
     try:
-        async with running(plan, directory) as system:
+        async with running(plan, directory, recorder) as system:
             await _work(plan, system, recorder)
             for server in system.targets.servers:
                 await server.stop()

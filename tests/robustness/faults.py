@@ -17,7 +17,8 @@ from tests.robustness.members import EtcdMember
 from tests.robustness.processes import ServerProcess
 
 PAUSE_SECONDS = (0.3, 2.0)
-FULL_SECONDS = (0.5, 1.5)
+FULL_SECONDS = (0.2, 1.2)
+_FULL_SECONDS_MAX = 20.0
 BETWEEN_SECONDS = (0.6, 1.8)
 
 
@@ -26,6 +27,7 @@ class Targets:
     """What there is to break."""
 
     servers: Sequence[ServerProcess]
+    recorder: Recorder
     disk: SmallDisk | None = None
     members: Sequence[EtcdMember] = ()
 
@@ -57,11 +59,21 @@ async def _pause(process: ServerProcess | EtcdMember, chance: random.Random) -> 
     return f"{process.name} paused for {seconds:.2f} s"
 
 
+async def _fill(targets: Targets) -> None:
+    """Returns when somebody has met the full disk: the store's log may have room for a while yet."""
+    assert targets.disk is not None
+    before = targets.recorder.failures
+    targets.disk.fill()
+    async with asyncio.timeout(_FULL_SECONDS_MAX):
+        while targets.recorder.failures == before:
+            await asyncio.sleep(0.02)
+
+
 async def fill_disk(targets: Targets, chance: random.Random) -> str:
     assert targets.disk is not None
     seconds = chance.uniform(*FULL_SECONDS)
-    targets.disk.fill()
     try:
+        await _fill(targets)
         await asyncio.sleep(seconds)
     finally:
         targets.disk.free()
@@ -72,8 +84,8 @@ async def kill_on_full_disk(targets: Targets, chance: random.Random) -> str:
     """The server dies while its disk is full, and starts when there is room again."""
     assert targets.disk is not None
     server = chance.choice(targets.servers)
-    targets.disk.fill()
     try:
+        await _fill(targets)
         await asyncio.sleep(chance.uniform(*FULL_SECONDS))
         await server.kill()
     finally:

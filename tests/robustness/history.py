@@ -95,11 +95,14 @@ class Recorder:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._files: dict[str, TextIO] = {}
+        self.failures = 0
+        """Answers so far that said that the server failed."""
 
     def now(self) -> float:
         return time.monotonic()
 
     def add(self, record: Record) -> None:
+        self.failures += record.status >= 500
         self._line(record.client, asdict(record))
 
     def add_stored(self, entries: Iterable[Stored]) -> None:
