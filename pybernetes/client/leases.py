@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from prometheus_client import Gauge
 
 from pybernetes.api import errors
 from pybernetes.api.meta import Object, clone, resource_version_of
@@ -36,13 +35,6 @@ from pybernetes.lib.clock import Clock
 NAMESPACE = "kube-system"
 _JITTER = 0.2
 _RELEASE_SECONDS = 2.0
-
-_LEADING = Gauge(
-    "leader_election_master_status",
-    "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master. 'name' "
-    "is the string used to identify the lease. Please make sure to group by name.",
-    ["name"],
-)
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +96,6 @@ class LeaderElection:
         informers = Informers(self._client)
         informer = informers.for_(LEASES, self._namespace, field_selector=f"metadata.name={self.name}")
         informer.add_handler(self._noticed)
-        _LEADING.labels(self.name).set(0)
         informers.start()
         try:
             await informer.synced()
@@ -196,7 +187,6 @@ class LeaderElection:
         """Works while the lease holds; True where it was lost. Raises the work's error, `LeaseLost`."""
         self._ousted.clear()
         self._leading = True
-        _LEADING.labels(self.name).set(1)
         task = asyncio.ensure_future(_call(work))
         renewal = asyncio.ensure_future(self._renew())
         stuck = False
@@ -227,7 +217,6 @@ class LeaderElection:
                 log.warning("the work under the lease failed", lease=self.name, error=str(error))
             mine = self.holds()
             self._leading = False
-            _LEADING.labels(self.name).set(0)
             if mine and not stuck:
                 await self._release()
 

@@ -174,6 +174,7 @@ class Connection:
         self._metadata: tuple[tuple[str, str], ...] = (("hasleader", "true"),)
         self._token = ""
         self._login = asyncio.Lock()
+        self.retry_seconds = RETRY_SECONDS
         self._probes: dict[Member, asyncio.Task[None]] = {}
         self.on_abandoned: Callable[[Member], None] | None = None
         """Told of a member that answers nothing any more."""
@@ -196,7 +197,7 @@ class Connection:
     async def call(self, method: Method[M], request: Message) -> M:
         """One request, its answer. Raises `StoreUnavailable`, `OutcomeUnknown` and the store's other errors."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + RETRY_SECONDS
+        until = loop.time() + self.retry_seconds
         backoff = _BACKOFF_FIRST_SECONDS
         while True:
             member = await self.member(until)
@@ -310,7 +311,7 @@ class Connection:
 
     async def watch(self) -> tuple[Member, WatchCall]:
         """A new stream of watches, and the member it goes to. Raises `StoreUnavailable`."""
-        member = await self.member(asyncio.get_running_loop().time() + RETRY_SECONDS)
+        member = await self.member(asyncio.get_running_loop().time() + self.retry_seconds)
         if self._config.user and not self._token:
             await self._authenticate(member, "")
         return member, member.watch(self._metadata)

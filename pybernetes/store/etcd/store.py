@@ -38,6 +38,7 @@ from pybernetes.store.etcd.connection import (
     LEASE_GRANT,
     LEASE_REVOKE,
     RANGE,
+    RETRY_SECONDS,
     REVISION,
     TXN,
     Connection,
@@ -108,15 +109,19 @@ class EtcdStore:
         self._follower: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, config: EtcdConfig, *, watch_limit_events: int = LIMIT_EVENTS) -> EtcdStore:
-        """Connects. Raises `StoreUnavailable` where no member can be reached, StoreError where etcd refuses."""
+    async def open(
+        cls, config: EtcdConfig, *, watch_limit_events: int = LIMIT_EVENTS, patience_seconds: float = RETRY_SECONDS
+    ) -> EtcdStore:
+        """Connects; `patience_seconds` is how long it tries to. Raises `StoreUnavailable` where no member can be reached, StoreError where etcd refuses."""
         store = cls(config, watch_limit_events)
+        store._connection.retry_seconds = patience_seconds
         try:
             store._seen = await store._ask_revision()
             store._stream = await store._open_stream(store._seen + 1)
         except BaseException:
             await store._connection.close()
             raise
+        store._connection.retry_seconds = RETRY_SECONDS
         store._follower = asyncio.get_running_loop().create_task(store._follow(), name="store/etcd-watch")
         store._follower.add_done_callback(store._unfollowed)
         return store

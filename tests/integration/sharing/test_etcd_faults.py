@@ -368,7 +368,7 @@ async def test_tls(tmp_path: Path, stores: list[EtcdStore]) -> None:
 
         async def open_refused(config: EtcdConfig) -> None:
             with pytest.raises(StoreUnavailable, match="etcd cannot be reached"):
-                await EtcdStore.open(config)
+                await EtcdStore.open(config, patience_seconds=1.0)
 
         await asyncio.gather(*(open_refused(config) for config in refused.values()))
 

@@ -28,7 +28,11 @@ from pybernetes.api.resources import (
     SERVICEACCOUNTS,
     SERVICES,
 )
+from pybernetes.apiserver import masterleases
 from pybernetes.client.https import HTTPSClient
+from pybernetes.store.etcd.config import EtcdConfig
+from pybernetes.store.etcd.store import EtcdStore
+from pybernetes.store.interface import prefix_end
 from tests.support.etcd import Etcd
 from tests.support.servers import ServerProcess, Servers
 
@@ -351,12 +355,21 @@ async def test_killing_a_server_loses_nothing_and_moves_the_leader(tmp_path: Pat
             expected = sorted(s.advertised for s in servers.servers)
             await until(gone)
             # A server that stops in order gives its leases away: nobody waits for them to run out.
-            identity = await holder(others[0], "kube-controller-manager")
+            identity = await until(lambda: holder(others[0], "kube-controller-manager"))
             leaving = leader_of(servers, identity)
             rest = next(c for c, s in zip(clients, servers.servers, strict=True) if s is not leaving)
             assert await asyncio.to_thread(leaving.stop) == 0
+            assert await holder(rest, "kube-controller-manager") != identity
+            store = await EtcdStore.open(EtcdConfig(tuple(m.address for m in etcd.members)))
+            live = await store.range(masterleases.PREFIX, prefix_end(masterleases.PREFIX))
+            await store.close()
+            assert len(live.items) == 2 and not [kv for kv in live.items if kv.key.endswith(identity)]
             expected = sorted(s.advertised for s in servers.servers if s is not leaving)
-            assert await addresses(rest) == expected or await until(gone, timeout=2)
+
+            async def gone_there() -> bool:
+                return await addresses(rest) == expected
+
+            await until(gone_there)
 
 
 async def test_a_paused_leader_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
