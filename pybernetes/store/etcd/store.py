@@ -112,7 +112,8 @@ class EtcdStore:
     async def open(
         cls, config: EtcdConfig, *, watch_limit_events: int = LIMIT_EVENTS, patience_seconds: float = RETRY_SECONDS
     ) -> EtcdStore:
-        """Connects; `patience_seconds` is how long it tries to. Raises `StoreUnavailable` where no member can be reached, StoreError where etcd refuses."""
+        """Connects; `patience_seconds` is how long it tries to. Raises `StoreUnavailable` where no member can be
+        reached, StoreError where etcd refuses."""
         store = cls(config, watch_limit_events)
         store._connection.retry_seconds = patience_seconds
         try:
