@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from aiohttp import web
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import ENDPOINTS, SERVICES
 from pybernetes.apiserver.admission.webhooks.caller import CallFailed, Target, WebhookCaller
-from pybernetes.apiserver.pki import ClusterPKI
+from pybernetes.apiserver.pki import ClusterPKI, server_context, write_private
 from pybernetes.cluster import netns
 from tests.integration.apiserver.conftest import Answer, Server, running
 from tests.integration.apiserver.test_crud import MAPS
@@ -452,6 +453,42 @@ async def test_a_service_is_reached_at_its_endpoints(pki: ClusterPKI, tmp_path: 
                 await caller.call(wrong, b"{}", 5)
         finally:
             await caller.close()
+
+
+async def test_a_kept_connection_that_was_given_up(pki: ClusterPKI, tmp_path: Path) -> None:
+    """The peer answers once on a connection and closes it when it is used again: the call is made anew."""
+    pair = pki.issue_serving("webhook", ["127.0.0.1"])
+    write_private(tmp_path / "w.crt", pair.certificate_pem)
+    write_private(tmp_path / "w.key", pair.key_pem)
+    served = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(2)
+            served += 1
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            # The caller closed it at the end.
+            return
+        finally:
+            writer.close()
+
+    tls = server_context(tmp_path / "w.crt", tmp_path / "w.key", None)
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    caller = WebhookCaller(MemoryReader())
+    try:
+        port = listener.sockets[0].getsockname()[1]
+        bundle = base64.b64encode(pki.ca_pem).decode()
+        target = Target.of({"url": f"https://127.0.0.1:{port}/v", "caBundle": bundle})
+        for _ in range(3):
+            assert await caller.call(target, b"{}", 5) == b"ok"
+        assert served == 3
+    finally:
+        await caller.close()
+        listener.close()
 
 
 async def test_a_webhook_in_the_clusters_network(pki: ClusterPKI, tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ class CallFailed(Exception):
     """The webhook gave no answer; the text says why."""
 
 
+class _Disconnected(CallFailed):
+    """The connection ended before there was an answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a webhook is, taken from its clientConfig."""
@@ -76,7 +80,11 @@ class WebhookCaller:
         url = f"{target.url}?timeout={timeout_seconds}s"
         try:
             async with asyncio.timeout(timeout_seconds), self._slots:
-                return await self._post(target, url, body)
+                try:
+                    return await self._post(target, url, body)
+                except _Disconnected:
+                    # A kept connection that its peer had given up; Go's client tries again too.
+                    return await self._post(target, url, body)
         except TimeoutError:
             raise CallFailed(f'Post "{url}": context deadline exceeded') from None
 
@@ -103,7 +111,9 @@ class WebhookCaller:
                     raise CallFailed(_http_error(response.status, text))
                 return await _read(response, url)
         except aiohttp.ClientError as error:
-            raise CallFailed(f'Post "{url}": {_why(where, error)}') from error
+            is_lost = isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError)
+            kind = _Disconnected if is_lost and not isinstance(error, aiohttp.ClientConnectorError) else CallFailed
+            raise kind(f'Post "{url}": {_why(where, error)}') from error
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
