@@ -47,7 +47,7 @@ class Client:
         self._server = next(self._servers)
         self._session: aiohttp.ClientSession | None = None
         self._serial = itertools.count(1)
-        self.think_seconds = 0.004
+        self.think_seconds = 0.01
 
     async def run(self) -> None:
         """Works until cancelled."""
@@ -272,7 +272,7 @@ class Reader(Client):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.think_seconds = 0.012
+        self.think_seconds = 0.015
         self._revisions: list[int] = []
 
     async def step(self) -> None:
