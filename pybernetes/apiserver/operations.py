@@ -341,9 +341,8 @@ class Operations:
         decoded, warnings = self.kinds.decode_patched(
             check_kind(obj, what), what, options.field_validation, faults, shown
         )
-        for warning in warnings:
-            if warning not in info.warnings:
-                info.warnings.append(warning)
+        # Another try adds them again, by which `_settle` knows what had faults; replies tell each text once.
+        info.warnings += warnings
         _check_name(info, decoded)
         return decoded
 

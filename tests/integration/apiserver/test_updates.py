@@ -370,3 +370,27 @@ async def test_connections_survive_refused_bodies(server: Server) -> None:
         answer = await reader.read()
     writer.close()
     assert answer.startswith(b"HTTP/1.1 415") and b"HTTP/1.1 200 OK" in answer and b'"gitVersion"' in answer
+
+
+async def test_true_is_not_one(server: Server) -> None:
+    """Where a field may hold any JSON, its type is all that an update may change."""
+    path = "/apis/resource.k8s.io/v1/deviceclasses"
+
+    def of(value: Any) -> dict[str, Any]:
+        opaque = {"driver": "d.example.com", "parameters": {"kind": "Config", "shared": [value]}}
+        return {
+            "apiVersion": "resource.k8s.io/v1",
+            "kind": "DeviceClass",
+            "metadata": {"name": "any"},
+            "spec": {"config": [{"opaque": opaque}]},
+        }
+
+    versions = [(await server.post(path, of(True))).json["metadata"]["resourceVersion"]]
+    for value in (1, 1.5, 1, False, 0):
+        put = await server.put(f"{path}/any", of(value))
+        assert put.status == 200, put.json
+        found = put.json["spec"]["config"][0]["opaque"]["parameters"]["shared"][0]
+        assert (type(found), found) == (type(value), value)
+        versions.append(put.json["metadata"]["resourceVersion"])
+    assert len(set(versions)) == len(versions)
+    assert (await server.put(f"{path}/any", of(0))).json["metadata"]["resourceVersion"] == versions[-1]
