@@ -25,6 +25,7 @@ from pybernetes.apiserver.requests import Request
 Handler = Callable[[RequestInfo, Request], Awaitable[web.StreamResponse | None]]
 """Answers a path, or None where there is no such path."""
 
+_DISCOVERY = ("api", "apis")
 _WITH_HEAD = ("/healthz", "/livez", "/readyz", "/metrics", "/openapi/")
 """What upstream serves without a router, and so answers HEAD too."""
 
@@ -105,12 +106,16 @@ class Endpoints:
 
     async def serve(self, info: RequestInfo, request: Request) -> web.StreamResponse | None:
         handler = self._exact.get(info.path)
+        first = ""
         if handler is None:
             first = info.path.split("/", 2)[1] if info.path.startswith("/") else ""
             handler = self._first.get(first)
             if handler is None:
                 return None
         if request.method != "GET" and not (request.method == "HEAD" and info.path.startswith(_WITH_HEAD)):
+            if first in _DISCOVERY and await handler(info, request) is None:
+                # A group or version that nobody serves is not found, whatever is asked of it.
+                return None
             raise errors.MethodNotAllowed("the server does not allow this method on the requested resource", details={})
         return await handler(info, request)
 

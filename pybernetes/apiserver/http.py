@@ -39,7 +39,7 @@ from pybernetes.apiserver.negotiation import Media, accepts_gzip, negotiate
 from pybernetes.apiserver.operations import Operations, Written
 from pybernetes.apiserver.options import WriteOptions
 from pybernetes.apiserver.paths import Target
-from pybernetes.apiserver.rendering import render_answer, render_list
+from pybernetes.apiserver.rendering import is_read, render_answer, render_list
 from pybernetes.apiserver.replies import (
     GZIP_FROM_BYTES,
     Reply,
@@ -300,7 +300,7 @@ class HTTPHandler:
         self._operations.authorize(
             info, field_selector=selector if selector or verb in ("list", "watch", "deletecollection") else None
         )
-        state.media = media = self._media(request, query)
+        state.media = media = self._media(info, request, query)
         match verb:
             case "get":
                 answer = await self._operations.get(info, query.get("resourceVersion", ""))
@@ -417,8 +417,10 @@ class HTTPHandler:
     # ---- answers
 
     @staticmethod
-    def _media(request: Request, query: Mapping[str, str]) -> Media:
+    def _media(info: RequestInfo, request: Request, query: Mapping[str, str]) -> Media:
         media = negotiate(request.headers.get("Accept", ""))
+        if media.transform == "Table" and info.verb == "create" and not is_read(info):
+            media = negotiate(request.headers.get("Accept", ""), tables=False)
         if "pretty" in query:
             if parse.flag(query, "pretty"):
                 return Media(media.type, media.transform, media.version, pretty=True)

@@ -61,8 +61,8 @@ def clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
 
 
 @lru_cache(maxsize=512)
-def negotiate(accept: str, *, transforms: bool = True) -> Media:
-    """The best form for an Accept header. Raises `NotAcceptable`."""
+def negotiate(accept: str, *, transforms: bool = True, tables: bool = True) -> Media:
+    """The best form for an Accept header; without `tables`, a Table is none of them. Raises `NotAcceptable`."""
     if not accept:
         return PLAIN
     for media, parameters in clauses(accept):
@@ -72,6 +72,8 @@ def negotiate(accept: str, *, transforms: bool = True) -> Media:
                 version = parameters.get("v", "")
                 served = transforms and parameters.get("g") == "meta.k8s.io"
                 if not served or version not in _TRANSFORMS.get(as_kind, ()):
+                    continue
+                if as_kind == "Table" and not tables:
                     continue
                 return Media(JSON, as_kind, version)
             return Media(pretty=parameters.get("pretty") == "1") if "pretty" in parameters else PLAIN

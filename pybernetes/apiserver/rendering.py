@@ -56,6 +56,14 @@ def include_of(query: Mapping[str, str]) -> IncludeObject:
     return include
 
 
+def is_read(info: RequestInfo) -> bool:
+    """Whether what is created can be read later: a review, a token or an eviction cannot, and has no table."""
+    resource = info.resource
+    assert resource is not None
+    target = resource.subresource(info.subresource) if info.subresource else resource
+    return target is not None and "get" in target.verbs
+
+
 def render_answer(info: RequestInfo, answer: Entry | Object, media: Media, now: float) -> tuple[bytes, bytes]:
     """(body, content type) of one object."""
     resource = info.resource

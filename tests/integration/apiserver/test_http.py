@@ -100,9 +100,24 @@ async def test_methods_and_paths_that_are_not_served(server: Server) -> None:
         assert answer.status == 404 and answer.json["message"] == "the server could not find the requested resource", (
             path
         )
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        answer = await server.request(method, "/apis/nobody.example/v1/namespaces/default/chairs/a")
+        assert answer.status == 404 and answer.body == b"404 page not found\n", method
     for path in ("/nothing", "/apis/nobody.example/v1/chairs", "/apis/nobody.example", "/api/v9", "/livez/nothing"):
         answer = await server.get(path)
         assert answer.status == 404 and answer.body == b"404 page not found\n", path
+
+
+async def test_what_is_never_read_has_no_table(server: Server) -> None:
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    review = {"spec": {"nonResourceAttributes": {"verb": "get", "path": "/"}}}
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    body = json.dumps(review).encode()
+    refused = await server.request("POST", path, body, headers={"Accept": table, "Content-Type": "application/json"})
+    assert refused.status == 406 and refused.json["reason"] == "NotAcceptable"
+    either = {"Accept": f"{table},application/json", "Content-Type": "application/json"}
+    answer = await server.request("POST", path, body, headers=either)
+    assert answer.status == 201 and answer.json["kind"] == "SelfSubjectAccessReview"
 
 
 async def test_names_in_paths_are_decoded(server: Server) -> None:
