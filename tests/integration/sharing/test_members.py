@@ -68,7 +68,7 @@ async def recover(etcd: Etcd, member: Member, number: signal.Signals) -> None:
 
 def status_of(server: ServerProcess, path: str) -> int:
     try:
-        with urllib.request.urlopen(server.url + path, context=server.ssl_context(), timeout=10) as answer:
+        with urllib.request.urlopen(server.url + path, context=server.ssl_context(), timeout=30) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
