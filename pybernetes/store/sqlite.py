@@ -198,34 +198,36 @@ class SQLiteStore:
     async def range(
         self, start: str, end: str = "", *, revision: int = 0, limit: int = 0, count_only: bool = False
     ) -> RangeResult:
-        while True:
-            self._check_open()
-            newest = self._revision
-            if revision > newest:
-                raise FutureRevision(f"revision {revision} has not happened yet (newest {newest})")
-            if revision and revision < self._compacted:
-                raise Compacted(self._compacted)
-            items, count = await self._range_at(start, end, revision or newest, limit, count_only)
-            if self._compacted <= (revision or newest):
-                break
-            # Compaction went past this revision while the rows were read: some may have been gone already.
+        self._check_open()
+        newest = self._revision
+        if revision > newest:
+            raise FutureRevision(f"revision {revision} has not happened yet (newest {newest})")
+        if revision and revision < self._compacted:
+            raise Compacted(self._compacted)
+
+        def read(connection: sqlite3.Connection) -> tuple[int, list[KeyValue], int]:
+            """(the revision read at, one item more than `limit` where there are more, how many there are in all)."""
+            items: list[KeyValue] = []
+            # One snapshot: the present is that of the moment of reading, whole whatever compaction does meanwhile. A
+            # present chosen when the read was asked for may be compacted away before its turn comes, time and again.
+            connection.execute("BEGIN")
+            try:
+                at = revision or queries.newest_revision(connection)
+                if not count_only:
+                    items = queries.current_keys(connection, start, end, at, limit + 1 if limit else 0)
+                count = len(items)
+                if count_only or (limit and count > limit):
+                    count = queries.count_keys(connection, start, end, at)
+            finally:
+                connection.execute("COMMIT")
+            return at, items, count
+
+        at, items, count = await self._read(read)
+        if revision and revision < self._compacted:
+            # Compaction went past it while the rows were read: some may have been gone already.
+            raise Compacted(self._compacted)
         more = bool(limit) and len(items) > limit
-        return RangeResult(items[:limit] if limit else items, newest, count, more)
-
-    async def _range_at(
-        self, start: str, end: str, revision: int, limit: int, count_only: bool
-    ) -> tuple[list[KeyValue], int]:
-        """One item more than `limit` where there are more, and how many there are in all."""
-
-        def read(connection: sqlite3.Connection) -> tuple[list[KeyValue], int]:
-            items = []
-            if not count_only:
-                items = queries.current_keys(connection, start, end, revision, limit + 1 if limit else 0)
-            if count_only or (limit and len(items) > limit):
-                return items, queries.count_keys(connection, start, end, revision)
-            return items, len(items)
-
-        return await self._read(read)
+        return RangeResult(items[:limit] if limit else items, newest if revision else at, count, more)
 
     async def watch(self, start: str, end: str = "", *, from_revision: int = 0) -> HubWatch:
         self._check_open()
