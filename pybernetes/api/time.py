@@ -9,12 +9,22 @@ from datetime import UTC, datetime
 
 def format_time(epoch_seconds: float) -> str:
     """``2026-01-02T03:04:05Z``, truncated to the second as metav1.Time does."""
-    return datetime.fromtimestamp(int(epoch_seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time_text(datetime.fromtimestamp(int(epoch_seconds), UTC))
 
 
 def format_micro_time(epoch_seconds: float) -> str:
     """``2026-01-02T03:04:05.000006Z``."""
-    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return micro_time_text(datetime.fromtimestamp(epoch_seconds, UTC))
+
+
+def time_text(moment: datetime) -> str:
+    """metav1.Time of a moment in UTC. The year has four digits, also the first (strftime drops its zeroes)."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+
+
+def micro_time_text(moment: datetime) -> str:
+    """MicroTime of a moment in UTC."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
 _FRACTION = re.compile(r"\.(\d+)")

@@ -5,7 +5,9 @@ Messages are parsed by protobuf's own library, from descriptors made of ``fields
 file is a table of the interface's facts: one message a line, its fields as ``number:jsonName=type``, with an empty
 JSON name for a field whose own fields lie in the parent (Go's embedding). Types: s string, b boolean, i integer,
 d double, y bytes, T and M time (seconds and microseconds), Q quantity, I int-or-string, R any JSON, D duration, L a
-list of strings, ``*`` repeated, ``{`` map from string.
+list of strings, B, A and P a JSON schema or else a boolean, a list of schemas, a list of strings; ``*`` repeated,
+``{`` map from string. A scalar with ``!`` is said even where it is zero: it is a pointer in Go, or JSON has it always.
+Every other scalar's zero is on the wire whether or not somebody set it, and JSON leaves it out.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -23,13 +26,15 @@ from google.protobuf.message import DecodeError, Message
 
 from pybernetes.api.errors import BadRequest
 from pybernetes.api.meta import Object
-from pybernetes.api.time import format_micro_time, format_time
+from pybernetes.api.time import micro_time_text, time_text
 
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 
 _MAGIC = b"k8s\0"
 _FILE = "p8s.proto"
 _PACKAGE = "p8s"
+_SCHEMA = "apiextensions.v1.JSONSchemaProps"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Proto = descriptor_pb2.FieldDescriptorProto
 
 _SCALARS = {
@@ -48,29 +53,12 @@ _SPECIAL: dict[str, tuple[tuple[int, str, str], ...]] = {
     "R": ((1, "raw", "y"),),
     "D": ((1, "duration", "i"),),
     "L": ((1, "items", "*s"),),
+    "B": ((1, "allows", "b"), (2, "schema", _SCHEMA)),
+    "A": ((1, "schema", _SCHEMA), (2, "schemas", f"*{_SCHEMA}")),
+    "P": ((1, "schema", _SCHEMA), (2, "property", "*s")),
     "TypeMeta": ((1, "apiVersion", "s"), (2, "kind", "s")),
     "Unknown": ((1, "typeMeta", "TypeMeta"), (2, "raw", "y"), (3, "contentEncoding", "s"), (4, "contentType", "s")),
 }
-
-_ZERO_MEANS_SOMETHING = frozenset(
-    (
-        "activeDeadlineSeconds", "allocateLoadBalancerNodePorts", "allowPrivilegeEscalation", "appProtocol",
-        "attachRequired", "automountServiceAccountToken", "averageUtilization", "backoffLimit",
-        "backoffLimitPerIndex", "blockOwnerDeletion", "completionIndex", "completions", "controller", "defaultMode",
-        "deletionGracePeriodSeconds", "enableServiceLinks", "expirationSeconds", "failedJobsHistoryLimit", "fsGroup",
-        "gracePeriodSeconds", "holderIdentity", "hostProcess", "hostUsers", "immutable",
-        "leaseDurationSeconds", "leaseTransitions", "manualSelector", "maxFailedIndexes", "minReplicas",
-        "mode", "optional", "orphanDependents", "parallelism", "partition", "podInfoOnMount", "preemptionPolicy",
-        "priority", "privileged", "progressDeadlineSeconds", "readOnlyRootFilesystem", "ready", "replicas",
-        "requiresRepublish", "revisionHistoryLimit", "runAsGroup", "runAsNonRoot", "runAsUser", "seLinuxMount",
-        "serving", "setHostnameAsFQDN", "shareProcessNamespace", "stabilizationWindowSeconds",
-        "startingDeadlineSeconds", "storageCapacity", "storageClassName", "successfulJobsHistoryLimit", "suspend",
-        "terminating", "terminationGracePeriodSeconds", "tolerationSeconds",
-        "ttlSecondsAfterFinished", "volumeAttributesClassName",
-    )
-)  # fmt: skip
-"""Fields that are pointers in Go, so that a zero on the wire was said on purpose. Every other scalar's zero is written
-always and means "not said"; JSON leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +68,7 @@ class _Field:
     type: str
     repeated: bool = False
     map: bool = False
+    zero_is_said: bool = False
 
 
 _Fields = dict[int, _Field]
@@ -91,7 +80,7 @@ def _field(number_name: str, type_: str) -> tuple[int, _Field]:
         return int(number), _Field(name, type_[1:], repeated=True)
     if type_[0] == "{":
         return int(number), _Field(name, type_[1:], map=True)
-    return int(number), _Field(name, type_)
+    return int(number), _Field(name, type_.rstrip("!"), zero_is_said=type_[-1] == "!")
 
 
 @lru_cache(maxsize=1)
@@ -154,8 +143,18 @@ def _parse(name: str, data: bytes) -> Message:
 # ---- to plain objects -------------------------------------------------------------------------------------------
 
 
-def _time(message: Any, write: Callable[[float], str]) -> str | None:
-    return write(message.f1 + message.f2 / 1e9) if message.f1 or message.f2 else None
+def _time(message: Any, write: Callable[[datetime], str]) -> str | None:
+    """Go's zero time is an empty message."""
+    if not message.HasField("f1"):
+        return None
+    try:
+        return write(_EPOCH + timedelta(seconds=message.f1, microseconds=message.f2 // 1000))
+    except OverflowError as e:
+        raise BadRequest(f"unable to decode the protobuf body: {e}") from e
+
+
+def _schema(message: Any) -> Object:
+    return _object(_SCHEMA, message)
 
 
 def _any(message: Any) -> Any:
@@ -166,15 +165,18 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "s": lambda v: v,
     "b": lambda v: v,
     "i": lambda v: v,
-    "d": lambda v: v,
+    "d": lambda v: int(v) if v.is_integer() else v,
     "y": lambda v: base64.b64encode(v).decode(),
-    "T": lambda m: _time(m, format_time),
-    "M": lambda m: _time(m, format_micro_time),
+    "T": lambda m: _time(m, time_text),
+    "M": lambda m: _time(m, micro_time_text),
     "Q": lambda m: m.f1,
     "I": lambda m: m.f3 if m.f1 == 1 else m.f2,
     "R": _any,
     "D": lambda m: f"{m.f1 / 1e9:g}s",
     "L": lambda m: list(m.f1),
+    "B": lambda m: _schema(m.f2) if m.HasField("f2") else m.f1,
+    "A": lambda m: [_schema(each) for each in m.f2] or _schema(m.f1),
+    "P": lambda m: list(m.f2) or _schema(m.f1),
 }
 
 
@@ -195,7 +197,7 @@ def _object(name: str, message: Message) -> Object:
         elif not field.json_name:
             out.update(_object(field.type, value))
         elif field.type in _SCALARS:
-            if value or field.json_name in _ZERO_MEANS_SOMETHING:
+            if value or field.zero_is_said:
                 out[field.json_name] = _convert(field.type, value)
         else:
             out[field.json_name] = _convert(field.type, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import Any
 
 import orjson
@@ -61,6 +62,47 @@ REVIEW = {
     "apiVersion": "authorization.k8s.io/v1",
     "spec": {"user": "u", "groups": ["g"], "extra": {"k": ["x", "y"]}, "resourceAttributes": {"verb": "get"}},
 }
+LEASE = {
+    "kind": "Lease",
+    "apiVersion": "coordination.k8s.io/v1",
+    "metadata": {"name": "l"},
+    "spec": {
+        "holderIdentity": "",
+        "leaseTransitions": 0,
+        "acquireTime": "0001-01-01T00:00:02.000000Z",
+        "renewTime": "2026-01-02T03:04:05.000007Z",
+    },
+}
+_SCHEMA = {
+    "type": "object",
+    "required": ["a"],
+    "properties": {
+        "a": {"type": "integer", "minimum": 0, "default": 3, "enum": [3, "x"], "x-kubernetes-int-or-string": True},
+        "b": {"type": "array", "items": {"type": "string"}},
+        "c": {"type": "object", "additionalProperties": True},
+        "d": {"type": "object", "additionalProperties": {"type": "number", "maximum": 0.5}},
+        "e": {"items": [{"type": "string"}], "dependencies": {"x": ["y"], "z": {"type": "string"}}},
+    },
+}
+DEFINITION = {
+    "kind": "CustomResourceDefinition",
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "metadata": {"name": "as.b.c"},
+    "spec": {
+        "group": "b.c",
+        "names": {"plural": "as", "kind": "A"},
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": False,
+                "schema": {"openAPIV3Schema": _SCHEMA},
+                "subresources": {"status": {}},
+            }
+        ],
+    },
+}
 REVISION = {
     "kind": "ControllerRevision",
     "apiVersion": "apps/v1",
@@ -114,7 +156,7 @@ def fill_special(target: Any, type_: str, value: Any) -> None:
     match type_:
         case "T" | "M":
             seconds = parse_time(value)
-            target.f1, target.f2 = int(seconds), round(seconds % 1 * 1e9)
+            target.f1, target.f2 = math.floor(seconds), round(seconds % 1 * 1e6) * 1000
         case "Q":
             target.f1 = value
         case "I":
@@ -126,6 +168,19 @@ def fill_special(target: Any, type_: str, value: Any) -> None:
             target.f1 = orjson.dumps(value)
         case "L":
             target.f1.extend(value)
+        case "B":
+            if isinstance(value, bool):
+                target.f1 = value
+            else:
+                fill(target.f2, protobuf._SCHEMA, value)
+        case "A" | "P":
+            if isinstance(value, dict):
+                fill(target.f1, protobuf._SCHEMA, value)
+            elif type_ == "P":
+                target.f2.extend(value)
+            else:
+                for inner in value:
+                    fill(target.f2.add(), protobuf._SCHEMA, inner)
         case _:
             fill(target, type_, value)
 
@@ -141,7 +196,9 @@ def encode(obj: dict[str, Any]) -> bytes:
     return b"k8s\0" + bytes(envelope.SerializeToString())
 
 
-@pytest.mark.parametrize("obj", [DEPLOYMENT, SECRET, EVENT, REVIEW, REVISION], ids=lambda o: o["kind"])
+@pytest.mark.parametrize(
+    "obj", [DEPLOYMENT, SECRET, EVENT, REVIEW, REVISION, LEASE, DEFINITION], ids=lambda o: o["kind"]
+)
 def test_objects_survive(obj: dict[str, Any]) -> None:
     assert protobuf.decode(encode(obj), "", "") == obj
 
@@ -159,14 +216,18 @@ def test_zeroes_that_go_always_writes_are_not_said() -> None:
     assert decoded["spec"] == {"containers": [{"name": "c"}], "terminationGracePeriodSeconds": 0}
 
 
-def test_every_kind_that_tools_send_is_known() -> None:
-    unknown = {
-        r.kind
-        for r in resources.BUILTIN
-        if r.group not in ("apiextensions.k8s.io", "apiregistration.k8s.io")
-        and protobuf._message_of(r.api_version, r.kind) is None
-    }
-    assert unknown == {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"}
+def test_zeroes_that_json_always_has_are_said() -> None:
+    body = message("core.v1.ReplicationController")
+    body.f2.f1, body.f2.f4 = 0, 0
+    body.f3.f1, body.f3.f2 = 0, 0
+    envelope = message("Unknown")
+    envelope.f1.f1, envelope.f1.f2, envelope.f2 = "v1", "ReplicationController", body.SerializeToString()
+    decoded = protobuf.decode(b"k8s\0" + envelope.SerializeToString(), "", "")
+    assert decoded["spec"] == {"replicas": 0} and decoded["status"] == {"replicas": 0}
+
+
+def test_every_built_in_kind_is_known() -> None:
+    assert not [r.kind for r in resources.BUILTIN if protobuf._message_of(r.api_version, r.kind) is None]
     assert protobuf._message_of("policy/v1", "Eviction") and protobuf._message_of("apps/v1", "DeleteOptions")
 
 
