@@ -11,7 +11,7 @@ from pybernetes.api.kinds.amounts import amount, canonical, quantity_fault, show
 from pybernetes.api.kinds.faults import NOT_NEGATIVE, Faults
 from pybernetes.api.kinds.labels import label_selector
 from pybernetes.api.kinds.strategy import Strategy
-from pybernetes.api.meta import Object
+from pybernetes.api.meta import Object, annotations_of
 
 CPU_UTILIZATION_PERCENT = 80
 MAX_WINDOW_SECONDS = 3600
@@ -23,6 +23,8 @@ _SOURCES = {
     "Resource": "resource",
     "ContainerResource": "containerResource",
 }
+_METRICS = "autoscaling.alpha.kubernetes.io/metrics"
+_OUTSIDE = ("Object", "External")
 _TARGET_TYPES = ("Utilization", "Value", "AverageValue")
 
 
@@ -73,8 +75,8 @@ class HorizontalPodAutoscalerStrategy(Strategy):
         spec = obj.get("spec") or {}
         least, most = spec.get("minReplicas"), spec.get("maxReplicas") or 0
         metrics = spec.get("metrics") or []
-        if least is not None and least < 1:
-            faults.invalid("spec.minReplicas", least, "must be greater than or equal to 1")
+        if least is not None and least < 0:
+            faults.invalid("spec.minReplicas", least, "must be greater than or equal to 0")
         if most < 1:
             faults.invalid("spec.maxReplicas", most, "must be greater than 0")
         if least is not None and most < least:
@@ -87,6 +89,10 @@ class HorizontalPodAutoscalerStrategy(Strategy):
             faults.invalid(at, utilization, "must be greater than 0")
         for i, metric in enumerate(metrics):
             _metric(faults, f"spec.metrics[{i}]", metric)
+        # Without pods there is nothing to measure in them (KEP-2021). v1 has such metrics in an annotation.
+        if least == 0 and not any(m.get("type") in _OUTSIDE for m in metrics) and not annotations_of(obj).get(_METRICS):
+            text = "must specify at least one Object or External metric to support scaling to zero replicas"
+            faults.forbidden("spec.metrics", text)
         behavior = spec.get("behavior") or {}
         for direction in ("scaleUp", "scaleDown"):
             if behavior.get(direction) is not None:

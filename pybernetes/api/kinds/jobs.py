@@ -94,9 +94,9 @@ class JobStrategy(Strategy):
         _completions_update(faults, spec, before)
         faults.immutable("spec.selector", spec.get("selector"), before.get("selector"))
         template, old_template = spec.get("template") or {}, before.get("template") or {}
-        # A suspended job that never started may still be told where its pods go (KEP-2926).
-        if before.get("suspend") and not (old.get("status") or {}).get("startTime"):
-            same = semantic_equal(_without_scheduling(template), _without_scheduling(old_template))
+        # While a suspended job has no pods it may be told where they go and what they get (KEP-2926, KEP-5440).
+        if before.get("suspend") and not (old.get("status") or {}).get("active"):
+            same = semantic_equal(_without_directives(template), _without_directives(old_template))
         else:
             same = semantic_equal(template, old_template)
         if not same:
@@ -191,13 +191,17 @@ def _selected_spec(faults: Faults, spec: Object) -> None:
         faults.invalid("spec.template.metadata.labels", labels_of(template), SELECTOR_MISMATCH)
 
 
-def _without_scheduling(template: Object) -> Object:
-    """The template without what says where its pods go: of the affinity only the nodes'."""
+def _without_directives(template: Object) -> Object:
+    """The template without what says where its pods go (of the affinity only the nodes'), and containers' resources."""
     meta, spec = dict(metadata(template)), dict(template.get("spec") or {})
     for name in ("labels", "annotations"):
         meta.pop(name, None)
     for name in _SCHEDULING:
         spec.pop(name, None)
+    for name in ("containers", "initContainers"):
+        spec[name] = [
+            {**c, "resources": {"claims": (c.get("resources") or {}).get("claims")}} for c in spec.get(name) or ()
+        ]
     affinity = {k: v for k, v in (spec.pop("affinity", None) or {}).items() if k != "nodeAffinity" and v}
     return {"metadata": meta, "spec": {**spec, "affinity": affinity}}
 

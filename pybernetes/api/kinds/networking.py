@@ -148,7 +148,7 @@ def _backend(faults: Faults, path: str, backend: Object) -> None:
         if not name:
             faults.required(f"{path}.service.name")
         else:
-            faults.each(f"{path}.service.name", name, names.dns1035_label(name))
+            faults.each(f"{path}.service.name", name, names.dns_label(name))
         port = service.get("port") or {}
         port_name, number = port.get("name"), port.get("number")
         if port_name and number:

@@ -180,22 +180,20 @@ class PodStrategy(Strategy):
         return faults
 
     def prepare_for_resize(self, obj: Object, old: Object) -> None:
-        """Keeps all but the containers' ``resources`` and ``resizePolicy`` (and metadata)."""
-        wanted = obj.get("spec") or {}
-        spec = clone(old.get("spec") or {})
-        for field in ("initContainers", "containers"):
-            asked = {c.get("name"): c for c in wanted.get(field) or ()}
-            for container in spec.get(field) or ():
-                new = asked.get(container.get("name"))
-                if new is None:
-                    continue
-                for key in ("resources", "resizePolicy"):
-                    if key in new:
-                        container[key] = new[key]
-                    else:
-                        container.pop(key, None)
-        obj["spec"] = spec
+        """Keeps all but the ``resources`` of the pod and its containers, and their ``resizePolicy`` (and metadata).
+
+        Containers are told apart by their places: one more, one less or another name is left for validation to refuse.
+        """
+        wanted, spec = obj.get("spec") or {}, clone(old.get("spec") or {})
         self._keep_status(obj, old)
+        if any(len(wanted.get(f) or ()) != len(spec.get(f) or ()) for f in ("initContainers", "containers")):
+            return
+        _take(spec, wanted, "resources")
+        for field in ("initContainers", "containers"):
+            for container, new in zip(spec.get(field) or (), wanted.get(field) or (), strict=True):
+                container["name"] = new.get("name")
+                _take(container, new, "resources", "resizePolicy")
+        obj["spec"] = spec
 
     def validate_resize(self, obj: Object, old: Object) -> list[FieldError]:
         faults = self._validate(obj)
@@ -209,6 +207,15 @@ class PodStrategy(Strategy):
             obj["status"] = clone(old["status"])
         else:
             obj.pop("status", None)
+
+
+def _take(part: Object, wanted: Object, *fields: str) -> None:
+    """Takes fields over from a part of the pod as it is wanted, absence included."""
+    for field in fields:
+        if field in wanted:
+            part[field] = wanted[field]
+        else:
+            part.pop(field, None)
 
 
 def _sync_addresses(status: Object) -> None:

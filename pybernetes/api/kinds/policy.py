@@ -356,7 +356,14 @@ class RuntimeClassStrategy(Strategy):
             resources.requirements(faults, "overhead.podFixed", {"limits": overhead})
         scheduling = obj.get("scheduling") or {}
         label_map(faults, "scheduling.nodeSelector", scheduling.get("nodeSelector"))
-        tolerations(faults, "scheduling.tolerations", scheduling.get("tolerations") or [])
+        tolerated = scheduling.get("tolerations") or []
+        tolerations(faults, "scheduling.tolerations", tolerated)
+        seen: set[tuple[str, ...]] = set()
+        for i, toleration in enumerate(tolerated):
+            key = tuple(toleration.get(k) or "" for k in ("key", "operator", "value", "effect"))
+            if key in seen:
+                faults.duplicate(f"scheduling.tolerations[{i}]", toleration)
+            seen.add(key)
         return faults
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:

@@ -50,7 +50,7 @@ class ServiceStrategy(Strategy):
     initial_status: ClassVar[Object | None] = {"loadBalancer": {}}
 
     def validate_name(self, name: str, *, prefix: bool) -> list[str]:
-        return names.dns1035_label(name, prefix=prefix)
+        return names.dns_label(name, prefix=prefix)
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -202,6 +202,8 @@ class ServiceStrategy(Strategy):
         if spec.get("clusterIP") not in (None, "", HEADLESS):
             for i, ip in enumerate(spec.get("clusterIPs") or ()):
                 out.extend(ip_warnings(f"spec.clusterIPs[{i}]", ip))
+        if spec.get("externalIPs"):
+            out.append("spec.externalIPs is deprecated")
         for i, ip in enumerate(spec.get("externalIPs") or ()):
             out.extend(ip_warnings(f"spec.externalIPs[{i}]", ip))
         if spec.get("loadBalancerIP"):

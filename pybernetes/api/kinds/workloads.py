@@ -10,9 +10,9 @@ from typing import ClassVar
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds import labels
+from pybernetes.api.kinds.claims import claim_spec
 from pybernetes.api.kinds.equality import semantic_equal
 from pybernetes.api.kinds.faults import Faults
-from pybernetes.api.kinds.podspec.annotations import pod_annotations
 from pybernetes.api.kinds.podspec.defaults import default_claim_spec, default_template
 from pybernetes.api.kinds.podspec.validation import pod_template
 from pybernetes.api.kinds.podspec.warnings import claim_warnings, name_warning, pod_warnings
@@ -175,7 +175,9 @@ class DeploymentStrategy(TemplateStrategy):
         return super().raises_generation(obj, old) or annotations_of(obj) != annotations_of(old)
 
 
-def replica_status(obj: Object, counts: tuple[str, ...], at_most_replicas: tuple[str, ...]) -> Faults:
+def replica_status(
+    obj: Object, counts: tuple[str, ...], at_most_replicas: tuple[str, ...], ready_called: str = "readyReplicas"
+) -> Faults:
     """A status' counts: not negative, and no part greater than the whole."""
     faults = Faults()
     status = obj.get("status") or {}
@@ -188,7 +190,7 @@ def replica_status(obj: Object, counts: tuple[str, ...], at_most_replicas: tuple
             faults.invalid(f"status.{name}", count, "cannot be greater than status.replicas")
     available, ready = status.get("availableReplicas") or 0, status.get("readyReplicas") or 0
     if available > ready:
-        faults.invalid("status.availableReplicas", available, "cannot be greater than readyReplicas")
+        faults.invalid("status.availableReplicas", available, f"cannot be greater than {ready_called}")
     return faults
 
 
@@ -419,13 +421,16 @@ class StatefulSetStrategy(TemplateStrategy):
         self.validate_running_forever(faults, (spec.get("template") or {}).get("spec") or {})
 
     def validate_template(self, faults: Faults, spec: Object) -> None:
-        # The pods' volumes come partly from the claim templates, so upstream leaves the pod spec itself to the
-        # creation of the pods.
-        template = spec.get("template") or {}
-        meta = metadata(template)
-        labels.label_map(faults, "spec.template.labels", meta.get("labels"))
-        labels.annotation_map(faults, "spec.template.annotations", meta.get("annotations"))
-        pod_annotations(faults, "spec.template.annotations", meta.get("annotations"), template.get("spec") or {})
+        pod_template(faults, "spec.template", _with_claimed_volumes(spec))
+
+    def validate_create(self, obj: Object) -> list[FieldError]:
+        faults, spec = Faults(super().validate_create(obj)), obj.get("spec") or {}
+        # What follows was not always looked at, so updates leave it alone.
+        for i, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+            claim_spec(faults, f"spec.volumeClaimTemplates[{i}].spec", claim.get("spec") or {})
+        if service := spec.get("serviceName"):
+            faults.each("spec.serviceName", service, names.dns_label(service))
+        return faults
 
     @staticmethod
     def _update_strategy(faults: Faults, strategy: Object) -> None:
@@ -453,6 +458,13 @@ class StatefulSetStrategy(TemplateStrategy):
         if spec == before:
             return faults
         self.validate_spec(faults, spec)
+        if faults:
+            # A template that is no worse than the stored one may stay.
+            stored = Faults()
+            self.validate_template(stored, before)
+            if stored:
+                faults = Faults(f for f in faults if not f.field.startswith("spec.template.spec."))
+                self.validate_running_forever(faults, (spec.get("template") or {}).get("spec") or {})
         fixed = [{k: v for k, v in s.items() if k not in _STATEFUL_MUTABLE} for s in (spec, before)]
         if not semantic_equal(*fixed):
             faults.forbidden(
@@ -465,7 +477,7 @@ class StatefulSetStrategy(TemplateStrategy):
 
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
         parts = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
-        faults = replica_status(obj, ("replicas", *parts, "observedGeneration"), parts)
+        faults = replica_status(obj, ("replicas", *parts, "observedGeneration"), parts, "status.readyReplicas")
         collision_count(faults, obj, old)
         return faults
 
@@ -480,6 +492,18 @@ class StatefulSetStrategy(TemplateStrategy):
                 "recommended"
             )
         return out
+
+
+def _with_claimed_volumes(spec: Object) -> Object:
+    """The pods' template with a volume for every claim template: it takes the place of one of the same name."""
+    template: Object = spec.get("template") or {}
+    claimed = [metadata(claim).get("name") or "" for claim in spec.get("volumeClaimTemplates") or ()]
+    if not claimed:
+        return template
+    pod = template.get("spec") or {}
+    volumes = [v for v in pod.get("volumes") or () if v.get("name") not in claimed]
+    volumes += [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claimed]
+    return {**template, "spec": {**pod, "volumes": volumes}}
 
 
 class ControllerRevisionStrategy(Strategy):

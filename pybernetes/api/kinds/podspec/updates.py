@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pybernetes.api.kinds.amounts import amount
 from pybernetes.api.kinds.equality import difference, semantic_equal
 from pybernetes.api.kinds.faults import Faults, in_range
 from pybernetes.api.kinds.podspec.annotations import APPARMOR_CONTAINER, MIRROR_POD
@@ -185,7 +184,10 @@ def ephemeral_containers_update(faults: Faults, obj: Object, old: Object) -> Non
 
 
 def resize_update(faults: Faults, obj: Object, old: Object, new_qos: str, old_qos: str) -> None:
-    """A change of containers' cpu and memory (KEP-1287). Other changes must have been undone before."""
+    """A change of cpu and memory, of the pod (KEP-5419) and its containers (KEP-1287), init containers included.
+
+    Other changes must have been undone before.
+    """
     if MIRROR_POD in annotations_of(old):
         faults.clear()
         faults.forbidden("", "static pods cannot be resized")
@@ -195,24 +197,41 @@ def resize_update(faults: Faults, obj: Object, old: Object, new_qos: str, old_qo
         faults.clear()
         faults.forbidden("", "windows pods cannot be resized")
         return
+    if not _same_containers(faults, spec, before):
+        return
     if new_qos != old_qos:
         faults.invalid("spec", new_qos, "Pod QOS Class may not change as a result of resizing")
+    _none_removed(faults, "spec.resources", spec, before)
+    if not semantic_equal(_without_cpu_and_memory(spec)["resources"], _without_cpu_and_memory(before)["resources"]):
+        faults.forbidden("spec", "only cpu and memory resources are mutable")
     for field in ("initContainers", "containers"):
-        for i, (new, was) in enumerate(zip(spec.get(field) or (), before.get(field) or (), strict=False)):
-            at = f"spec.{field}[{i}].resources"
-            sidecar = was.get("restartPolicy") == "Always"
-            if field == "initContainers" and not sidecar:
-                if not semantic_equal(new, was):
-                    faults.forbidden("spec", "resources for non-sidecar init containers are immutable")
-                continue
-            _container_resize(faults, at, new, was)
+        for i, (new, was) in enumerate(zip(spec.get(field) or (), before.get(field) or (), strict=True)):
+            _none_removed(faults, f"spec.{field}[{i}].resources", new, was)
             if not semantic_equal(_without_cpu_and_memory(new), _without_cpu_and_memory(was)):
-                suffix = " for sidecar containers" if field == "initContainers" else ""
+                sidecar = field == "initContainers" and was.get("restartPolicy") == "Always"
+                suffix = " for sidecar containers" if sidecar else ""
                 faults.forbidden("spec", f"only cpu and memory resources{suffix} are mutable")
 
 
-def _without_cpu_and_memory(container: Object) -> Object:
-    out = dict(container)
+def _same_containers(faults: Faults, spec: Object, old: Object) -> bool:
+    """Whether there are the same containers in the same places."""
+    known = True
+    for field in ("initContainers", "containers"):
+        new, before = ([c.get("name") for c in s.get(field) or ()] for s in (spec, old))
+        if len(new) != len(before):
+            faults.forbidden(f"spec.{field}", f"{field} may not be added or removed on resize")
+            known = False
+            continue
+        for i, (name, was) in enumerate(zip(new, before, strict=True)):
+            if name != was:
+                faults.forbidden(f"spec.{field}[{i}].name", f"{field} may not be renamed or reordered on resize")
+                known = False
+    return known
+
+
+def _without_cpu_and_memory(part: Object) -> Object:
+    """A container (or a pod's spec) without what may be resized."""
+    out = dict(part)
     resources = dict(out.get("resources") or {})
     for kind in ("requests", "limits"):
         values = {k: v for k, v in (resources.get(kind) or {}).items() if k not in ("cpu", "memory")}
@@ -221,17 +240,8 @@ def _without_cpu_and_memory(container: Object) -> Object:
     return out
 
 
-def _container_resize(faults: Faults, path: str, container: Object, old: Object) -> None:
-    new_resources, old_resources = container.get("resources") or {}, old.get("resources") or {}
+def _none_removed(faults: Faults, path: str, part: Object, old: Object) -> None:
+    resources, before = part.get("resources") or {}, old.get("resources") or {}
     for kind in ("requests", "limits"):
-        if set(old_resources.get(kind) or ()) - set(new_resources.get(kind) or ()):
+        if set(before.get(kind) or ()) - set(resources.get(kind) or ()):
             faults.forbidden(f"{path}.{kind}", f"resource {kind} cannot be removed")
-    policy = next(
-        (p.get("restartPolicy") for p in container.get("resizePolicy") or () if p.get("resourceName") == "memory"), ""
-    )
-    limit = amount((new_resources.get("limits") or {}).get("memory"))
-    before = amount((old_resources.get("limits") or {}).get("memory"))
-    if policy in ("NotRequired", "", None) and limit is not None and before is None:
-        faults.forbidden(
-            f"{path}.limits[memory]", "memory limits cannot be added unless resizePolicy is RestartContainer"
-        )

@@ -84,6 +84,8 @@ def pod_warnings(obj: Object, path: str = "") -> list[str]:
             out.append(f"{at}.nodeSelector[{key}]: {_NODE_LABELS[key]}")
     if spec.get("affinity"):
         out.extend(_affinity(f"{at}.affinity.nodeAffinity", spec["affinity"].get("nodeAffinity") or {}))
+        for kind in ("podAffinity", "podAntiAffinity"):
+            out.extend(_pod_affinity(f"{at}.affinity.{kind}", spec["affinity"].get(kind) or {}))
     for i, constraint in enumerate(spec.get("topologySpreadConstraints") or ()):
         key = constraint.get("topologyKey")
         if key in _NODE_LABELS:
@@ -149,6 +151,16 @@ def _affinity(at: str, affinity: Object) -> Iterator[str]:
     for i, weighted in enumerate(affinity.get(_PREFERRED) or ()):
         where = f"{at}.{_PREFERRED}[{i}].preference"
         yield from node_selector_term_warnings(where, weighted.get("preference") or {}, values=True)
+
+
+def _pod_affinity(at: str, affinity: Object) -> Iterator[str]:
+    text = "labelSelector: a null labelSelector results in matching no pod"
+    for i, term in enumerate(affinity.get(_REQUIRED) or ()):
+        if term.get("labelSelector") is None:
+            yield f"{at}.{_REQUIRED}[{i}].{text}"
+    for i, weighted in enumerate(affinity.get(_PREFERRED) or ()):
+        if (weighted.get("podAffinityTerm") or {}).get("labelSelector") is None:
+            yield f"{at}.{_PREFERRED}[{i}].podAffinityTerm.{text}"
 
 
 def node_selector_term_warnings(path: str, term: Object, *, values: bool) -> Iterator[str]:

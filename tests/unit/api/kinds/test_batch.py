@@ -113,8 +113,24 @@ def test_a_suspended_job_may_be_told_where_to_run() -> None:
     new = clone(old)
     new["spec"]["template"]["spec"]["nodeSelector"] = {"gpu": "yes"}
     assert update_faults(r.JOBS, new, old) == []
-    started = {**clone(old), "status": {"startTime": "2026-01-01T00:00:00Z"}}
-    assert update_faults(r.JOBS, new, started) != []
+    stopped = {**clone(old), "status": {"startTime": "2026-01-01T00:00:00Z"}}
+    assert update_faults(r.JOBS, new, stopped) == []
+    running = {**clone(old), "status": {"startTime": "2026-01-01T00:00:00Z", "active": 1}}
+    assert update_faults(r.JOBS, new, running) != []
+
+
+def test_a_suspended_job_without_pods_may_be_given_other_resources() -> None:
+    old = created(r.JOBS, job(suspend=True))
+    new = clone(old)
+    container = new["spec"]["template"]["spec"]["containers"][0]
+    container["resources"] = {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}
+    assert update_faults(r.JOBS, new, old) == []
+    (error,) = update_faults(r.JOBS, new, created(r.JOBS, job()))
+    assert error.endswith(": field is immutable")
+    container["resources"] = {"claims": [{"name": "gpu"}]}
+    new["spec"]["template"]["spec"]["resourceClaims"] = [{"name": "gpu", "resourceClaimName": "gpu"}]
+    (error,) = update_faults(r.JOBS, new, old)
+    assert error.endswith(": field is immutable")
 
 
 def test_completions_are_fixed() -> None:

@@ -88,10 +88,10 @@ def policy(**spec: Any) -> Object:
             r.INGRESSES,
             ingress(route(backend={"service": {"name": "A", "port": {"name": "x", "number": 1}}})),
             [
-                'spec.rules[0].http.paths[0].backend.service.name: Invalid value: "A": a DNS-1035 label must '
-                "consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end "
-                "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
-                "'[a-z]([-a-z0-9]*[a-z0-9])?')",
+                'spec.rules[0].http.paths[0].backend.service.name: Invalid value: "A": a lowercase RFC 1123 label must '
+                "consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric "
+                "character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+                "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
                 'spec.rules[0].http.paths[0].backend: Invalid value: "": cannot set both port name & port number',
             ],
         ),

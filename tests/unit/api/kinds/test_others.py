@@ -128,6 +128,36 @@ CASES: list[tuple[Resource, Object, list[str]]] = [
     ),
     (
         r.HORIZONTALPODAUTOSCALERS,
+        named(spec={"minReplicas": -1, "maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}),
+        ["spec.minReplicas: Invalid value: -1: must be greater than or equal to 0"],
+    ),
+    (
+        r.HORIZONTALPODAUTOSCALERS,
+        named(spec={"minReplicas": 0, "maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}),
+        [
+            "spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero "
+            "replicas"
+        ],
+    ),
+    (
+        r.HORIZONTALPODAUTOSCALERS,
+        named(
+            spec={
+                "minReplicas": 0,
+                "maxReplicas": 3,
+                "scaleTargetRef": {"kind": "Deployment", "name": "web"},
+                "metrics": [
+                    {
+                        "type": "External",
+                        "external": {"metric": {"name": "q"}, "target": {"type": "Value", "value": "5"}},
+                    }
+                ],
+            },
+        ),
+        [],
+    ),
+    (
+        r.HORIZONTALPODAUTOSCALERS,
         named(
             spec={
                 "maxReplicas": 3,

@@ -324,6 +324,31 @@ def test_specs(resource: Resource, obj: Object, errors: list[str]) -> None:
                 'volume "v" (Secret "s"): overlapping paths: "p" with "p"',
             ],
         ),
+        (
+            r.PODS,
+            pod(
+                affinity={
+                    kind: {
+                        "requiredDuringSchedulingIgnoredDuringExecution": [
+                            {"topologyKey": "zone", "labelSelector": {}},
+                            {"topologyKey": "zone"},
+                        ],
+                        "preferredDuringSchedulingIgnoredDuringExecution": [
+                            {"weight": 1, "podAffinityTerm": {"topologyKey": "zone"}},
+                        ],
+                    }
+                    for kind in ("podAffinity", "podAntiAffinity")
+                }
+            ),
+            [
+                f"spec.affinity.{kind}.{term}: a null labelSelector results in matching no pod"
+                for kind in ("podAffinity", "podAntiAffinity")
+                for term in (
+                    "requiredDuringSchedulingIgnoredDuringExecution[1].labelSelector",
+                    "preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.labelSelector",
+                )
+            ],
+        ),
     ],
 )
 def test_warnings(resource: Resource, obj: Object, texts: list[str]) -> None:

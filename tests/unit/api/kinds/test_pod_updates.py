@@ -154,6 +154,70 @@ def test_resizing() -> None:
     ]
 
 
+def resized(old: Object, new: Object) -> list[str]:
+    out = clone(new)
+    strategy().prepare_for_resize(out, old)
+    return [str(e) for e in strategy().validate_resize(out, old)]
+
+
+def sized(name: str, requests: Object | None = None, **fields: Any) -> Object:
+    return {"name": name, "image": "n:1", "resources": {"requests": requests or {"cpu": "1"}}, **fields}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "errors"),
+    [
+        # Limits may come and shrink, whatever the policy says.
+        (
+            {"containers": [sized("a", {"memory": "1Gi"})]},
+            {"containers": [sized("a", resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "3Gi"}})]},
+            [],
+        ),
+        (
+            {"containers": [sized("a", resources={"limits": {"memory": "2Gi"}, "requests": {"memory": "1Gi"}})]},
+            {"containers": [sized("a", resources={"limits": {"memory": "1Gi"}, "requests": {"memory": "1Gi"}})]},
+            [],
+        ),
+        # Init containers too, sidecars or not.
+        (
+            {"initContainers": [sized("i")], "containers": [sized("a")]},
+            {"initContainers": [sized("i", {"cpu": "2"})], "containers": [sized("a")]},
+            [],
+        ),
+        (
+            {"containers": [sized("a")], "resources": {"requests": {"cpu": "2"}}},
+            {"containers": [sized("a")], "resources": {"requests": {"cpu": "3"}}},
+            [],
+        ),
+        (
+            {"containers": [sized("a")], "resources": {"requests": {"cpu": "2", "memory": "1Gi"}}},
+            {"containers": [sized("a")], "resources": {"requests": {"cpu": "2"}}},
+            ["spec.resources.requests: Forbidden: resource requests cannot be removed"],
+        ),
+        (
+            {"containers": [sized("a"), sized("b")]},
+            {"containers": [sized("b"), sized("a")]},
+            [
+                "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize",
+                "spec.containers[1].name: Forbidden: containers may not be renamed or reordered on resize",
+            ],
+        ),
+        (
+            {"containers": [sized("a"), sized("b")]},
+            {"containers": [sized("a")]},
+            ["spec.containers: Forbidden: containers may not be added or removed on resize"],
+        ),
+        (
+            {"containers": [sized("a", {"cpu": "1", "ephemeral-storage": "1"})]},
+            {"containers": [sized("a", {"cpu": "1", "ephemeral-storage": "3"})]},
+            ["spec: Forbidden: only cpu and memory resources are mutable"],
+        ),
+    ],
+)
+def test_what_may_be_resized(before: Object, after: Object, errors: list[str]) -> None:
+    assert resized(created(PODS, pod(**clone(before))), created(PODS, pod(**clone(after)))) == errors
+
+
 def test_resizing_keeps_the_qos_class() -> None:
     old = created(PODS, pod())
     new = clone(old)

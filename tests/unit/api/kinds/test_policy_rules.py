@@ -232,6 +232,24 @@ def test_quotas(resource: Resource, obj: Object, errors: list[str]) -> None:
                 "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
             ],
         ),
+        (
+            r.RUNTIMECLASSES,
+            named(
+                namespace="",
+                handler="a",
+                scheduling={
+                    "tolerations": [
+                        {"key": "a", "operator": "Exists"},
+                        {"key": "a", "operator": "Exists", "effect": "NoExecute"},
+                        {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5},
+                    ]
+                },
+            ),
+            [
+                'scheduling.tolerations[2]: Duplicate value: {"key":"a","operator":"Exists","effect":"NoExecute",'
+                '"tolerationSeconds":5}',
+            ],
+        ),
     ],
 )
 def test_policies(resource: Resource, obj: Object, errors: list[str]) -> None:

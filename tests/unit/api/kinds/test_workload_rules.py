@@ -20,6 +20,19 @@ def cron(**spec: Any) -> Object:
     return named(spec={"schedule": "@daily", "jobTemplate": {"spec": job()["spec"]}, **spec})
 
 
+DATA: Object = {"name": "data", "emptyDir": {}}
+NO_NAME: Object = {"emptyDir": {}}
+
+
+def claim(name: str, **spec: Any) -> Object:
+    requests = {"requests": {"storage": "1Gi"}}
+    return {"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": requests, **spec}}
+
+
+def mounting(volume: str) -> Object:
+    return {"name": "web", "image": "nginx:1.25", "volumeMounts": [{"name": volume, "mountPath": "/data"}]}
+
+
 @pytest.mark.parametrize(
     ("resource", "obj", "errors"),
     [
@@ -105,6 +118,39 @@ def cron(**spec: Any) -> Object:
             ],
         ),
         (
+            r.STATEFULSETS,
+            workload("StatefulSet", serviceName="a.b", volumeClaimTemplates=[claim("data", accessModes=[])]),
+            [
+                "spec.volumeClaimTemplates[0].spec.accessModes: Required value: at least 1 access mode is required",
+                'spec.serviceName: Invalid value: "a.b": must not contain dots',
+            ],
+        ),
+        (
+            r.STATEFULSETS,
+            workload(
+                "StatefulSet",
+                template=template(containers=[mounting("data")], volumes=[]),
+                volumeClaimTemplates=[claim("data")],
+            ),
+            [],
+        ),
+        (
+            r.STATEFULSETS,
+            workload(
+                "StatefulSet",
+                template=template(containers=[mounting("data")], volumes=[DATA, NO_NAME]),
+                volumeClaimTemplates=[claim("data"), claim("more")],
+            ),
+            ["spec.template.spec.volumes[0].name: Required value"],
+        ),
+        (
+            r.STATEFULSETS,
+            workload(
+                "StatefulSet", template=template(containers=[mounting("other")]), volumeClaimTemplates=[claim("data")]
+            ),
+            ['spec.template.spec.containers[0].volumeMounts[0].name: Not found: "other"'],
+        ),
+        (
             r.REPLICATIONCONTROLLERS,
             named(spec={"replicas": -1, "selector": {"a": "b"}, "template": template()}),
             [
@@ -152,6 +198,25 @@ def test_workloads(resource: Resource, obj: Object, errors: list[str]) -> None:
                 "'minReadySeconds' are forbidden",
             ],
         ),
+        # What was stored before a rule existed may stay.
+        (
+            r.STATEFULSETS,
+            workload("StatefulSet", template=template(containers=[mounting("none")]), serviceName="a.b"),
+            workload("StatefulSet", template=template(containers=[mounting("none")]), serviceName="a.b", replicas=3),
+            [],
+        ),
+        (
+            r.STATEFULSETS,
+            workload("StatefulSet", template=template(containers=[mounting("none")])),
+            workload("StatefulSet", template=template(containers=[mounting("none")], restartPolicy="Never")),
+            ['spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'],
+        ),
+        (
+            r.STATEFULSETS,
+            workload("StatefulSet"),
+            workload("StatefulSet", template=template(containers=[mounting("none")])),
+            ['spec.template.spec.containers[0].volumeMounts[0].name: Not found: "none"'],
+        ),
         (
             r.CONTROLLERREVISIONS,
             named(revision=1, data={"a": 1}),
@@ -190,6 +255,12 @@ def test_workload_updates(resource: Resource, old: Object, new: Object, errors: 
                 "status.availableReplicas: Invalid value: 3: cannot be greater than status.replicas",
                 "status.availableReplicas: Invalid value: 3: cannot be greater than readyReplicas",
             ],
+        ),
+        (
+            r.STATEFULSETS,
+            workload("StatefulSet"),
+            {"replicas": 3, "readyReplicas": 1, "availableReplicas": 2},
+            ["status.availableReplicas: Invalid value: 2: cannot be greater than status.readyReplicas"],
         ),
     ],
 )
