@@ -24,6 +24,10 @@ Handler = Callable[[Object | None, Object | None], None]
 """Called with (old, new): old is None for an addition, new is None for a deletion."""
 
 Index = Callable[[Object], Iterable[str]]
+"""The values under which an object is found."""
+
+Part = Callable[[Object], Any]
+"""What of an object an index looks at, its key aside: versions of it that are equal here have the same values."""
 
 _BACKOFF_MAX_SECONDS = 30.0
 _PAGE_SIZE = 500
@@ -44,8 +48,9 @@ class Cache:
 
     def __init__(self, indexes: dict[str, Index] | None = None) -> None:
         self._objects: dict[str, Object] = {}
-        self._index_functions: dict[str, Index] = dict(indexes or {})
-        self._indexes: dict[str, dict[str, dict[str, Object]]] = {n: {} for n in self._index_functions}
+        self._index_functions: dict[str, tuple[Index, Part | None]] = {n: (i, None) for n, i in (indexes or {}).items()}
+        # Keys and not objects, so that a change that moves nothing costs nothing.
+        self._indexes: dict[str, dict[str, dict[str, None]]] = {n: {} for n in self._index_functions}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -65,47 +70,52 @@ class Cache:
 
     def by_index(self, index: str, value: str) -> list[Object]:
         bucket = self._indexes[index].get(value)
-        return list(bucket.values()) if bucket else []
+        return [self._objects[key] for key in bucket] if bucket else []
 
-    def add_index(self, name: str, function: Index) -> None:
-        """Adds an index, filled from what is there; the same name with the same function may come twice."""
+    def add_index(self, name: str, function: Index, part: Part | None = None) -> None:
+        """Adds an index, filled from what is there; the same name with the same function may come twice. `part` is
+        worth giving where it costs less than `function`."""
         if name in self._index_functions:
             return
-        self._index_functions[name] = function
+        self._index_functions[name] = (function, part)
         self._indexes[name] = {}
         for key, obj in self._objects.items():
-            self._enter(name, function, key, obj)
+            self._enter(self._indexes[name], function(obj), key)
 
-    def _enter(self, name: str, function: Index, key: str, obj: Object) -> None:
-        for value in function(obj):
-            self._indexes[name].setdefault(value, {})[key] = obj
+    @staticmethod
+    def _enter(index: dict[str, dict[str, None]], values: Iterable[str], key: str) -> None:
+        for value in values:
+            bucket = index.get(value)
+            if bucket is None:
+                bucket = index[value] = {}
+            bucket[key] = None
 
     def put(self, obj: Object) -> Object | None:
         """Stores the object and returns the one it replaces."""
         key = key_of(obj)
         old = self._objects.get(key)
         self._objects[key] = obj
-        for name, function in self._index_functions.items():
-            index = self._indexes[name]
-            values = list(function(obj))
-            if old is not None and (before := list(function(old))) != values:
-                self._leave(index, before, key)
-            for value in values:
-                bucket = index.get(value)
-                if bucket is None:
-                    bucket = index[value] = {}
-                bucket[key] = obj
+        for name, (function, part) in self._index_functions.items():
+            if old is None:
+                self._enter(self._indexes[name], function(obj), key)
+                continue
+            if part is not None and part(old) == part(obj):
+                continue
+            values, before = list(function(obj)), list(function(old))
+            if values != before:
+                self._leave(self._indexes[name], before, key)
+                self._enter(self._indexes[name], values, key)
         return old
 
     def remove(self, key: str) -> Object | None:
         old = self._objects.pop(key, None)
         if old is not None:
-            for name, function in self._index_functions.items():
+            for name, (function, _) in self._index_functions.items():
                 self._leave(self._indexes[name], function(old), key)
         return old
 
     @staticmethod
-    def _leave(index: dict[str, dict[str, Object]], values: Iterable[str], key: str) -> None:
+    def _leave(index: dict[str, dict[str, None]], values: Iterable[str], key: str) -> None:
         for value in values:
             bucket = index.get(value)
             if bucket is not None:

@@ -113,7 +113,7 @@ class RevisionKeeper:
         self._controller = controller
         self._resource = resource
         self.informer = controller.watch(CONTROLLERREVISIONS)
-        self.informer.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller)
+        self.informer.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller, podstate.owners_part)
         self.written = Freshness(self.informer, controller.context.clock)
         self.informer.add_handler(self._on_revision)
 

@@ -28,6 +28,15 @@ class OwnerEvents:
         return f"{namespace_of(obj)}/{ref['name']}"
 
     def __call__(self, old: Object | None, new: Object | None) -> None:
+        if old is not None and new is not None:
+            meta, meta_before = new["metadata"], old["metadata"]
+            if (
+                meta.get("ownerReferences") is None
+                and meta_before.get("ownerReferences") is None
+                and meta.get("labels") == meta_before.get("labels")
+            ):
+                # An orphan that stays one and matches what it matched: what most events of such objects say.
+                return
         before = self.owner_key(old) if old is not None else None
         after = self.owner_key(new) if new is not None else None
         if before is not None and before != after:

@@ -11,6 +11,7 @@ from typing import Any
 from pybernetes.api.meta import Object, clone, controller_of, get_condition, is_deleting, metadata, namespace_of
 from pybernetes.api.time import parse_time
 
+TERMINAL_PHASES = ("Succeeded", "Failed")
 CONTROLLER_INDEX = "controllers/controller"
 NODE_INDEX = "controllers/node"
 
@@ -19,6 +20,15 @@ def by_controller(obj: Object) -> Iterable[str]:
     """Index under the controller's uid; without a controller under ``orphans/`` and the namespace."""
     ref = controller_of(obj)
     return (ref["uid"] if ref else f"orphans/{namespace_of(obj)}",)
+
+
+def owners_part(obj: Object) -> Any:
+    """What `by_controller` looks at."""
+    return obj["metadata"].get("ownerReferences")
+
+
+def spec_part(obj: Object) -> Any:
+    return obj.get("spec")
 
 
 def by_node(pod: Object) -> Iterable[str]:
@@ -36,7 +46,7 @@ def node_name_of(pod: Mapping[str, Any]) -> str:
 
 def is_terminal(pod: Mapping[str, Any]) -> bool:
     """Succeeded or Failed: it will never run again."""
-    return phase_of(pod) in ("Succeeded", "Failed")
+    return (pod.get("status") or {}).get("phase") in TERMINAL_PHASES
 
 
 def is_active(pod: Mapping[str, Any]) -> bool:

@@ -41,7 +41,12 @@ def _index_key(namespace: str, key: str, value: str) -> str:
 def pods_by_label(obj: Object) -> Iterable[str]:
     """Index of any namespaced object under every one of its labels."""
     ns = namespace_of(obj)
-    return [_index_key(ns, _ANY, ""), *(_index_key(ns, k, v) for k, v in labels_of(obj).items())]
+    return [f"{ns}\0{_ANY}=", *[f"{ns}\0{k}={v}" for k, v in labels_of(obj).items()]]
+
+
+def labels_part(obj: Object) -> Any:
+    """What `pods_by_label` looks at."""
+    return obj["metadata"].get("labels")
 
 
 def _label_selector(obj: Object) -> Mapping[str, Any] | None:
@@ -72,8 +77,7 @@ def selecting(cache: Cache, namespace: str, labels: Labels) -> list[Object]:
     found: list[Object] = []
     if not len(cache):
         return found
-    keys = [_index_key(namespace, _ANY, ""), *(_index_key(namespace, k, v) for k, v in labels.items())]
-    for key in keys:
+    for key in (f"{namespace}\0{_ANY}=", *[f"{namespace}\0{k}={v}" for k, v in labels.items()]):
         for obj in cache.by_index(SELECTOR_INDEX, key):
             if matcher(_label_selector(obj))(labels):
                 found.append(obj)

@@ -30,7 +30,7 @@ class CronJobController(QueueController):
         super().__init__(context)
         self._cron_jobs = self.watch(CRONJOBS)
         self._jobs = self.watch(JOBS)
-        self._jobs.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller)
+        self._jobs.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller, podstate.owners_part)
         self._written = Freshness(self._cron_jobs, context.clock)
         self._written_jobs = Freshness(self._jobs, context.clock)
         self._cron_jobs.add_handler(self._on_cron_job)

@@ -52,7 +52,7 @@ class DaemonSetController(QueueController):
         self._pods = self.watch(PODS)
         self._nodes = self.watch(NODES)
         self._sets.cache.add_index(SELECTOR_INDEX, selectors_by_pair)
-        self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller)
+        self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller, podstate.owners_part)
         self._written = Freshness(self._pods, context.clock)
         self._revisions = history.RevisionKeeper(self, DAEMONSETS)
         self._backoff: dict[tuple[str, str], _Backoff] = {}

@@ -30,6 +30,7 @@ from pybernetes.controllers.disruption.plan import Scale, failed, needs_scale, p
 from pybernetes.controllers.selection import (
     POD_LABEL_INDEX,
     SELECTOR_INDEX,
+    labels_part,
     pods_by_label,
     selected,
     selecting,
@@ -57,7 +58,7 @@ class DisruptionController(QueueController):
         self._budgets = self.watch(PODDISRUPTIONBUDGETS)
         self._pods = self.watch(PODS)
         self._budgets.cache.add_index(SELECTOR_INDEX, selectors_by_pair)
-        self._pods.cache.add_index(POD_LABEL_INDEX, pods_by_label)
+        self._pods.cache.add_index(POD_LABEL_INDEX, pods_by_label, labels_part)
         self._scaled = {r: self.watch(r) for r in (REPLICASETS, DEPLOYMENTS, STATEFULSETS, REPLICATIONCONTROLLERS)}
         self._budgets.add_handler(self._on_budget)
         self._pods.add_handler(self._on_pod)

@@ -46,16 +46,27 @@ def is_candidate(pod: Object, *, include_terminating: bool) -> bool:
 
 def traits(pod: Object) -> Hashable:
     """Everything about a pod that endpoints depend on, but its labels: equal traits, equal endpoints."""
-    spec = pod.get("spec") or {}
+    spec, meta, status = pod.get("spec") or {}, pod["metadata"], pod.get("status") or {}
     return (
-        uid_of(pod),
-        is_deleting(pod),
-        podstate.is_terminal(pod),
+        meta.get("uid"),
+        bool(meta.get("deletionTimestamp")),
+        status.get("phase") in podstate.TERMINAL_PHASES,
         podstate.is_ready(pod),
         tuple(pod_ips(pod)),
         spec.get("nodeName"),
         spec.get("hostname"),
         spec.get("subdomain"),
+    )
+
+
+def may_differ(old: Object, new: Object) -> bool:
+    """Whether the traits of two states of a pod may differ: a quick look, since most events change other things."""
+    meta, before = new["metadata"], old["metadata"]
+    return (
+        new.get("status") != old.get("status")
+        or new.get("spec") is not old.get("spec")
+        or meta.get("uid") != before.get("uid")
+        or meta.get("deletionTimestamp") != before.get("deletionTimestamp")
     )
 
 

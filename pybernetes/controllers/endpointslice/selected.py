@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from pybernetes.api.meta import Object, key_of, labels_of, namespace_of
 from pybernetes.client.informer import Informer
@@ -10,6 +11,7 @@ from pybernetes.controllers.endpointslice import endpoint as ep
 from pybernetes.controllers.selection import (
     POD_LABEL_INDEX,
     SELECTOR_INDEX,
+    labels_part,
     pods_by_label,
     selected,
     selecting,
@@ -18,17 +20,34 @@ from pybernetes.controllers.selection import (
 
 
 class ServicePods:
-    """Services and their pods, each found from the other by index. Calls `changed` with the keys of Services whose
-    endpoints may have changed."""
+    """Services and their pods, each found from the other by index. Tells its listeners the keys of Services whose
+    endpoints may have changed. Shared by all who look at the same pods: `of`."""
 
-    def __init__(self, services: Informer, pods: Informer, changed: Callable[[str], None]) -> None:
+    def __init__(self, services: Informer, pods: Informer) -> None:
         self._services = services
         self._pods = pods
-        self._changed = changed
+        self._listeners: list[Callable[[str], None]] = []
         services.cache.add_index(SELECTOR_INDEX, selectors_by_pair)
-        pods.cache.add_index(POD_LABEL_INDEX, pods_by_label)
+        pods.cache.add_index(POD_LABEL_INDEX, pods_by_label, labels_part)
         services.add_handler(self._on_service)
         pods.add_handler(self._on_pod)
+
+    @classmethod
+    def of(cls, services: Informer, pods: Informer) -> ServicePods:
+        known = _known.get(pods)
+        if known is None:
+            known = _known[pods] = cls(services, pods)
+        return known
+
+    def listen(self, changed: Callable[[str], None]) -> None:
+        """Adds a listener, which first hears of all Services."""
+        self._listeners.append(changed)
+        for service in self._services.cache:
+            changed(key_of(service))
+
+    def _changed(self, key: str) -> None:
+        for listener in self._listeners:
+            listener(key)
 
     def pods_of(self, service: Object) -> list[Object]:
         selector = service["spec"].get("selector")
@@ -45,6 +64,8 @@ class ServicePods:
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
         if old is not None and new is not None:
             if labels_of(old) == labels_of(new):
+                if not ep.may_differ(old, new):
+                    return
                 if ep.traits(old) != ep.traits(new):
                     self._concerns(new)
                 return
@@ -59,3 +80,6 @@ class ServicePods:
     def _concerns(self, pod: Object) -> None:
         for service in self.services_of(pod):
             self._changed(key_of(service))
+
+
+_known: WeakKeyDictionary[Informer, ServicePods] = WeakKeyDictionary()

@@ -93,6 +93,14 @@ class Graph:
         uid = uid_of(obj)
         before = self._nodes.get(uid)
         self._nodes[uid] = Node(resource, obj)
+        meta = obj["metadata"]
+        if (
+            before is not None
+            and not meta.get("deletionTimestamp")
+            and meta.get("ownerReferences") == before.obj["metadata"].get("ownerReferences")
+        ):
+            # Most changes are of other things. (Nothing that is being deleted comes back from it.)
+            return []
         old_refs = {str(r.get("uid")): r for r in owners_of(before.obj)} if before is not None else {}
         new_refs = {str(r.get("uid")): r for r in owners_of(obj)}
         look: list[str] = []

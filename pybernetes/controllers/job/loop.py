@@ -43,7 +43,7 @@ class JobController(QueueController):
         self._jobs = self.watch(JOBS)
         self._pods = self.watch(PODS)
         self._jobs.cache.add_index(SELECTOR_INDEX, selectors_by_pair)
-        self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller)
+        self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller, podstate.owners_part)
         self._written_pods = Freshness(self._pods, context.clock)
         self._written_jobs = Freshness(self._jobs, context.clock)
         self._owners = OwnerEvents(JOBS, self._jobs.cache, self.queue.add)

@@ -26,7 +26,7 @@ class PVCProtectionController(QueueController):
         super().__init__(context)
         self._claims = self.watch(PERSISTENTVOLUMECLAIMS)
         self._pods = self.watch(PODS)
-        self._pods.cache.add_index(CLAIM_INDEX, by_claim)
+        self._pods.cache.add_index(CLAIM_INDEX, by_claim, podstate.spec_part)
         self._claims.add_handler(self._on_claim)
         self._pods.add_handler(self._on_pod)
 

@@ -53,7 +53,7 @@ class ReplicaController(QueueController):
         self._pods = self.watch(PODS)
         self._sets.cache.add_index(SELECTOR_INDEX, selectors_by_pair)
         self._sets.cache.add_index(OWNER_INDEX, by_owner_uid)
-        self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller)
+        self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller, podstate.owners_part)
         self._written = Freshness(self._pods, context.clock)
         self._sets.add_handler(self._on_set)
         self._pods.add_handler(OwnerEvents(self.flavor.resource, self._sets.cache, self.queue.add))

@@ -46,7 +46,7 @@ class StatefulSetController(QueueController):
         self._pods = self.watch(PODS)
         self._claims = self.watch(PERSISTENTVOLUMECLAIMS)
         self._sets.cache.add_index(SELECTOR_INDEX, selectors_by_pair)
-        self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller)
+        self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller, podstate.owners_part)
         self._written = Freshness(self._pods, context.clock)
         self._revisions = history.RevisionKeeper(self, STATEFULSETS)
         self._sets.add_handler(self._on_set)
