@@ -6,7 +6,7 @@ everybody and are never mutated: `clone` one before changing it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -24,6 +24,16 @@ def clone(value: Any) -> Any:
     except orjson.JSONEncodeError:
         # What JSON's text cannot carry this way: integers beyond 64 bits in somebody's free-form field.
         return _walk(value)
+
+
+def copier(value: Object) -> Callable[[], Object]:
+    """Makes copies of the value as it is now: cheap where most likely none is asked for."""
+    try:
+        text = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        kept = _walk(value)
+        return lambda: clone(kept)
+    return lambda: orjson.loads(text)
 
 
 def _walk(value: Any) -> Any:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 import orjson
 import structlog
 
+from pybernetes.api import shared_specs
 from pybernetes.api.errors import Expired, GatewayTimeout
 from pybernetes.api.meta import Object
 from pybernetes.api.patch.sharing import share_fields
@@ -31,7 +32,6 @@ from pybernetes.apiserver.selection import Selection
 from pybernetes.apiserver.store_errors import api_error
 from pybernetes.apiserver.watching import Watcher
 from pybernetes.lib.clock import Clock, SystemClock
-from pybernetes.lib.memo import Memo
 from pybernetes.store.interface import Compacted, Event, Store, StoreClosed, StoreError, Watch, WatchBatch, prefix_end
 
 PREFIX = "/registry/"
@@ -45,7 +45,6 @@ WINDOW_BYTES_MAX = 128 * 1024 * 1024
 FRESH_TIMEOUT_SECONDS = 3.0
 _LOAD_PAGE = 5000
 _EXPECTED_MAX = 10_000
-_SPECS_BYTES_MAX = 8 * 1024 * 1024
 """Announced writes that the watch has not brought yet; beyond, they are decoded instead."""
 _RESUME_BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0)
 _RESUMES_BEFORE_RELOAD = 3
@@ -304,7 +303,6 @@ class Cacher:
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._serial = itertools.count()
         self._expected: dict[str, tuple[bytes, Object]] = {}
-        self._specs: Memo[Object] = Memo(_SPECS_BYTES_MAX)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -391,7 +389,7 @@ class Cacher:
                 storage_id, key = _split(kv.key)
                 obj = _decoded(kv.value)
                 if storage_id == _PODS:
-                    self._share_spec(obj, None)
+                    _share_spec(obj)
                 loaded.setdefault(storage_id, []).append(_entry(key, kv.value, kv.mod_revision, obj))
             if not page.more:
                 break
@@ -456,23 +454,8 @@ class Cacher:
         if kind.shares_specs:
             if obj is None:
                 obj = _decoded(event.value)
-            self._share_spec(obj, kind.at(key))
+            _share_spec(obj)
         kind.put(_entry(key, event.value, event.mod_revision, obj))
-
-    def _share_spec(self, obj: Object, previous: Entry | None) -> None:
-        """Makes one object of equal specs: a pod's takes most of its memory, and most pods come from templates."""
-        spec = obj.get("spec")
-        if not spec:
-            return
-        if previous is not None and (before := previous.obj.get("spec")) == spec:
-            obj["spec"] = before
-            return
-        text = orjson.dumps(spec)
-        known = self._specs.get(text)
-        if known is None:
-            self._specs.put(text, spec)
-        else:
-            obj["spec"] = known
 
     def _advance(self, revision: int) -> None:
         self.revision = max(self.revision, revision)
@@ -481,6 +464,12 @@ class Cacher:
             future = heapq.heappop(waiters)[2]
             if not future.done():
                 future.set_result(None)
+
+
+def _share_spec(obj: Object) -> None:
+    spec = obj.get("spec")
+    if spec:
+        obj["spec"] = shared_specs.share(spec)
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from pybernetes.api import shared_specs
 from pybernetes.api.errors import BadRequest
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
@@ -43,6 +44,9 @@ def encode_stored(api_version: str, kind: str, obj: Object) -> bytes:
     for key, value in obj.items():
         if key not in ordered:
             ordered[key] = value
+    text = shared_specs.text_of(obj.get("spec"))
+    if text is not None:
+        ordered["spec"] = orjson.Fragment(text)
     return orjson.dumps(ordered)
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from pybernetes.api import errors
 from pybernetes.api.kinds.scale import from_scale, to_scale
 from pybernetes.api.meta import Object, clone
@@ -151,9 +149,15 @@ class Operations:
         return obj
 
     def _settle(
-        self, info: RequestInfo, body: Object, options: WriteOptions, decode: Callable[[Object], Object]
+        self,
+        info: RequestInfo,
+        body: Object,
+        options: WriteOptions,
+        decode: Callable[[Object], Object],
+        existing: Entry | None = None,
     ) -> Object:
-        """A private object of the body, decoded, in its stored version and defaulted."""
+        """An object of the body, decoded, in its stored version and defaulted. It and the members of its spec are
+        private; what is in those may be others' too, and so may the spec be where it is that of `existing`."""
         resource = info.resource
         assert resource is not None
         meta = body.get("metadata")
@@ -171,8 +175,9 @@ class Operations:
                 except errors.ApiError:
                     # Its message is to show the whole object.
                     return self._to_storage(resource, decode(body))
-                obj["spec"] = orjson.loads(known)
-                info.spec_text = known
+                info.spec_text, spec = known
+                is_same = existing is not None and existing.obj.get("spec") is spec
+                obj["spec"] = spec if is_same else dict(spec)
                 return obj
         warnings = len(info.warnings)
         obj = self._to_storage(resource, decode(body))
@@ -204,10 +209,11 @@ class Operations:
             _check_name(info, wanted)
             return await self._scale(info, lambda current: wanted, retry=not wanted["metadata"].get("resourceVersion"))
 
-        def decoded() -> Object:
-            return self._settle(info, body, options, lambda given: self.decode(info, given, options, faults))
+        def decoded(existing: Entry | None) -> Object:
+            return self._settle(info, body, options, lambda given: self.decode(info, given, options, faults), existing)
 
-        first: Object | None = decoded()
+        # What it replaces is not known for certain yet; mostly it is what is there now.
+        first: Object | None = decoded(self.registry.storage.cached(resource, info.namespace, info.name))
         assert first is not None
         _check_name(info, first)
 
@@ -217,7 +223,7 @@ class Operations:
                 self.authorize(info, "create")
             # An update without a version may be tried again, and must then start from what was sent.
             wanted, first = first, None
-            return wanted if wanted is not None else decoded()
+            return wanted if wanted is not None else decoded(existing)
 
         may_create = not info.subresource and self.kinds.strategy(resource).allow_create_on_update
         entry, created = await self.registry.update(info, replaced, strategy=strategy, may_create=may_create)
@@ -238,7 +244,7 @@ class Operations:
             assert existing is not None
             wanted = patching.apply(patch, existing.object_as(resource), what)
             return self._settle(
-                info, wanted, options, lambda given: self._decode_patched(info, given, what, options, patch)
+                info, wanted, options, lambda given: self._decode_patched(info, given, what, options, patch), existing
             )
 
         entry, created = await self.registry.update(info, patched, strategy=strategy, retry=True)
@@ -325,7 +331,9 @@ class Operations:
             patching.tell_duplicates(patch, options.field_validation, info.warnings)
             meta = obj.setdefault("metadata", {})
             meta.setdefault("name", info.name)
-            return self._settle(info, obj, options, lambda given: self._decode_patched(info, given, resource, options))
+            return self._settle(
+                info, obj, options, lambda given: self._decode_patched(info, given, resource, options), existing
+            )
 
         strategy = subresources.strategy_for(info, self.kinds.strategy(resource), self.registry.clock)
         entry, created = await self.registry.update(

@@ -16,7 +16,7 @@ from pybernetes.api.field import FieldError, Path
 from pybernetes.api.field import invalid as invalid_value
 from pybernetes.api.kinds import metadata as meta_rules
 from pybernetes.api.kinds.strategy import Strategy
-from pybernetes.api.meta import Object, clone
+from pybernetes.api.meta import Object, copier
 from pybernetes.api.patch.managed import equal_but_for_time
 from pybernetes.api.resources import Resource
 from pybernetes.apiserver import conversion, encoding
@@ -156,9 +156,11 @@ class Registry:
         request, steps = await self._mutated(info, resource, obj)
         # Only now: what names itself, or is named by a webhook, has no name generated.
         prefix = "" if meta.get("name") else meta.get("generateName") or ""
+        # A generated name may be taken: the next try starts from the same object.
+        another = copier(obj) if prefix else None
         for attempt in range(1, _GENERATED_NAME_TRIES + 1):
-            # A generated name may be taken: the next try starts from the same object.
-            request.object = clone(obj) if prefix and attempt < _GENERATED_NAME_TRIES else obj
+            if another is not None and attempt > 1:
+                request.object = another()
             entry = await self._create_once(info, resource, strategy, request, steps, prefix)
             if entry is not None:
                 return entry

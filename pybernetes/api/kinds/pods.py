@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
+from pybernetes.api import shared_specs
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds.equality import semantic_equal
 from pybernetes.api.kinds.faults import Faults
@@ -44,6 +43,12 @@ class PodStrategy(Strategy):
         # Admission may have set serviceAccountName since the defaults ran; the alias follows it.
         if spec.get("serviceAccountName"):
             spec["serviceAccount"] = spec["serviceAccountName"]
+        _merge_label_keys(spec, labels_of(obj))
+        annotations = annotations_of(obj)
+        if annotations:
+            apparmor_fields(annotations, spec)
+        # Nobody changes it from here on.
+        spec = obj["spec"] = shared_specs.share(spec)
         fresh: Object = {"phase": "Pending", "qosClass": compute_qos_class(spec)}
         if spec.get("schedulingGates"):
             fresh["conditions"] = [
@@ -55,10 +60,14 @@ class PodStrategy(Strategy):
                 }
             ]
         obj["status"] = fresh
-        _merge_label_keys(spec, labels_of(obj))
-        annotations = annotations_of(obj)
-        if annotations:
-            apparmor_fields(annotations, spec)
+
+    def prepare_for_update(self, obj: Object, old: Object) -> None:
+        super().prepare_for_update(obj, old)
+        spec, before = obj.get("spec"), old.get("spec")
+        if spec and spec is not before:
+            # From here on whether it changed is seen by its being another. (It holds no field of any JSON, in which
+            # what is equal to Python might differ.)
+            obj["spec"] = before if spec == before else shared_specs.share(spec)
 
     def prepare_for_status_update(self, obj: Object, old: Object) -> None:
         super().prepare_for_status_update(obj, old)
@@ -85,7 +94,7 @@ class PodStrategy(Strategy):
         spec = obj.get("spec") or {}
         pod_annotations(faults, "metadata.annotations", annotations_of(obj), spec)
         # Most pods are made from a few templates: a spec that was found without a fault is not judged again.
-        key = orjson.dumps(spec)
+        key = shared_specs.text_made(spec)
         if _faultless.get(key):
             return faults
         before = len(faults)
@@ -117,7 +126,8 @@ class PodStrategy(Strategy):
         if not semantic_equal(spec, before) or annotations_of(obj) != annotations_of(old):
             faults = self._validate(obj)
         updates.annotation_update(faults, obj, old)
-        updates.spec_update(faults, spec, before)
+        if spec is not before:
+            updates.spec_update(faults, spec, before)
         return faults
 
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
@@ -131,7 +141,7 @@ class PodStrategy(Strategy):
         if old is not None:
             return []
         named = name_warning(obj, "the Pod's hostname")
-        key, annotations = orjson.dumps(obj.get("spec")), annotations_of(obj)
+        key, annotations = shared_specs.text_made(obj.get("spec")), annotations_of(obj)
         if _unwarned.get(key) and not (annotations and warned_of(annotations)):
             return named
         found = pod_warnings(obj)
@@ -243,6 +253,12 @@ def _keep_observed_generations(status: Object, before: Object) -> None:
 def _merge_label_keys(spec: Object, pod_labels: dict[str, str]) -> None:
     """Turns matchLabelKeys and mismatchLabelKeys into requirements of the term's labelSelector (KEP-3633, KEP-3243)."""
     affinity = spec.get("affinity") or {}
+    if affinity or spec.get("topologySpreadConstraints"):
+        # They may be those of a template that others use too.
+        for field in ("affinity", "topologySpreadConstraints"):
+            if spec.get(field):
+                spec[field] = clone(spec[field])
+        affinity = spec.get("affinity") or {}
     terms: list[Object] = list(spec.get("topologySpreadConstraints") or ())
     for kind in ("podAffinity", "podAntiAffinity"):
         pods = affinity.get(kind) or {}

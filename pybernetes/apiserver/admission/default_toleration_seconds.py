@@ -24,11 +24,12 @@ class DefaultTolerationSeconds(Plugin):
         pod = request.object
         if pod is None or request.operation not in ("CREATE", "UPDATE") or not is_for(request, PODS):
             return
-        spec = pod.setdefault("spec", {})
+        spec = pod.get("spec") or {}
         tolerations = spec.get("tolerations") or []
         missing = [taint for taint in _TAINTS if not any(_tolerates(t, taint) for t in tolerations)]
         if missing:
-            spec["tolerations"] = [*tolerations, *map(_toleration, missing)]
+            # Of an update, the spec may be the old object's own.
+            pod["spec"] = {**spec, "tolerations": [*tolerations, *map(_toleration, missing)]}
 
 
 def _tolerates(toleration: Object, taint: str) -> bool:

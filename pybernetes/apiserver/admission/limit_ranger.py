@@ -80,13 +80,18 @@ def default_pod(pod: Object, limit_range: Object) -> None:
     notes: list[str] = []
     spec = pod.setdefault("spec", {})
     for field, label in (("containers", "container"), ("initContainers", "init container")):
-        for container in spec.get(field) or ():
+        # The containers may be those of a template that others use too: changed ones are new ones.
+        containers = list(spec.get(field) or ())
+        for i, container in enumerate(containers):
             for kind, word, defaults in (("requests", "request", requests), ("limits", "limit", limits)):
                 have = (container.get("resources") or {}).get(kind) or {}
                 missing = {name: value for name, value in defaults.items() if name not in have}
                 if missing:
-                    container.setdefault("resources", {})[kind] = {**have, **missing}
+                    resources = {**(container.get("resources") or {}), kind: {**have, **missing}}
+                    container = containers[i] = {**container, "resources": resources}
                     notes.append(f"{', '.join(sorted(missing))} {word} for {label} {container.get('name')}")
+        if containers:
+            spec[field] = containers
     if notes:
         annotations = pod["metadata"].get("annotations") or {}
         pod["metadata"]["annotations"] = {**annotations, _ANNOTATION: "LimitRanger plugin set: " + "; ".join(notes)}

@@ -144,12 +144,17 @@ class ServiceAccount(Plugin):
             tries += 1
         needed = False
         for kind in ("initContainers", "containers"):
-            for container in spec.get(kind) or ():
+            # The containers may be those of a template that others use too: changed ones are new ones.
+            containers = spec.get(kind) or []
+            for i, container in enumerate(containers):
                 mounts = container.get("volumeMounts") or []
                 if any(mount.get("mountPath") == MOUNT_PATH for mount in mounts):
                     continue
-                container["volumeMounts"] = [*mounts, {"name": name, "readOnly": True, "mountPath": MOUNT_PATH}]
+                mounts = [*mounts, {"name": name, "readOnly": True, "mountPath": MOUNT_PATH}]
+                containers = [*containers[:i], {**container, "volumeMounts": mounts}, *containers[i + 1 :]]
                 needed = True
+            if containers:
+                spec[kind] = containers
         if needed and not existing:
             spec["volumes"] = [*volumes, {"name": name, "projected": token_projection()}]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.podspec.paths import descending_path
 from pybernetes.api.kinds.podspec.windows import visit_containers
-from pybernetes.api.meta import Object
+from pybernetes.api.meta import Object, clone
 
 POD_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 MIRROR_POD = "kubernetes.io/config.mirror"
@@ -106,6 +106,10 @@ def apparmor_fields(annotations: Mapping[str, str], spec: Object) -> None:
     if _is_windows(spec) or not any(key.startswith(APPARMOR_CONTAINER) for key in annotations):
         return
     of_pod = (spec.get("securityContext") or {}).get("appArmorProfile")
+    # The containers may be those of a template that others use too.
+    for field in ("containers", "initContainers", "ephemeralContainers"):
+        if spec.get(field):
+            spec[field] = clone(spec[field])
     for _, container in visit_containers("", spec):
         annotation = annotations.get(APPARMOR_CONTAINER + (container.get("name") or ""))
         if annotation is None or (container.get("securityContext") or {}).get("appArmorProfile") is not None:
