@@ -71,3 +71,8 @@ def text_of(spec: Object | None) -> bytes | None:
 def text_made(spec: Object | None) -> bytes:
     """The JSON text of any spec."""
     return text_of(spec) or orjson.dumps(spec)
+
+
+def changed() -> list[Object]:
+    """The shared specs that somebody changed, against the rule: for tests."""
+    return [spec for text, spec in _by_text.items() if orjson.dumps(spec) != text]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import yaml
 
+from pybernetes.api import shared_specs
 from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
 from pybernetes.apiserver.bootstrap import APISERVER_USER, BootstrapConfig, bootstrap
 from pybernetes.apiserver.pki import ClusterPKI, client_context
@@ -24,6 +25,13 @@ from pybernetes.store.interface import Store
 from pybernetes.store.memory import MemoryStore
 
 ADMIN = User("kubernetes-admin", "", (SYSTEM_MASTERS, AUTHENTICATED))
+
+
+@pytest.fixture(autouse=True)
+def shared_specs_unchanged() -> Iterator[None]:
+    """Whatever a test asks of the server, nothing may change a spec that several objects hold."""
+    yield
+    assert shared_specs.changed() == []
 
 
 @dataclass

@@ -112,3 +112,48 @@ async def test_a_patch_that_is_tried_again_hides_no_unknown_field(server: Server
     assert "unknown field" in (await server.patch(f"{PODS}/x", typo)).headers["Warning"]
     strict = await server.patch(f"{PODS}/x", typo, fieldValidation="Strict")
     assert strict.status == 422 and "unknown field" in strict.json["message"]
+
+
+async def test_what_is_added_to_one_pod_of_a_template_is_not_in_the_next(server: Server) -> None:
+    await _ready(server)
+    template = _pod("x")
+    del template["spec"]["automountServiceAccountToken"]
+    template["spec"]["topologySpreadConstraints"] = [
+        {
+            "maxSkew": 1,
+            "topologyKey": "zone",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"a": "b"}},
+            "matchLabelKeys": ["version"],
+        }
+    ]
+
+    async def made(name: str, **metadata: Any) -> dict[str, Any]:
+        answer = await server.post(PODS, {**template, "metadata": {"name": name, **metadata}})
+        assert answer.status == 201, answer.json
+        spec: dict[str, Any] = answer.json["spec"]
+        return spec
+
+    plain = await made("plain")
+    assert len(plain["containers"][0]["volumeMounts"]) == 1 and len(plain["volumes"]) == 1
+    assert plain["containers"][0]["resources"] == {"limits": {"memory": "1Gi"}, "requests": {"memory": "1Gi"}}
+
+    labelled = await made("labelled", labels={"version": "2"})
+    selector = labelled["topologySpreadConstraints"][0]["labelSelector"]
+    assert selector["matchExpressions"] == [{"key": "version", "operator": "In", "values": ["2"]}]
+
+    guarded = await made("guarded", annotations={"container.apparmor.security.beta.kubernetes.io/c": "runtime/default"})
+    assert guarded["containers"][0]["securityContext"]["appArmorProfile"] == {"type": "RuntimeDefault"}
+
+    limits = {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "defaults"},
+        "spec": {"limits": [{"type": "Container", "default": {"cpu": "1"}, "defaultRequest": {"cpu": "500m"}}]},
+    }
+    assert (await server.post("/api/v1/namespaces/default/limitranges", limits)).status == 201
+    limited = await made("limited")
+    assert limited["containers"][0]["resources"]["limits"] == {"memory": "1Gi", "cpu": "1"}
+    assert (await server.delete("/api/v1/namespaces/default/limitranges/defaults")).status == 200
+
+    assert await made("again") == plain
