@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Protocol
 
 from pybernetes.api import errors
@@ -313,7 +314,18 @@ class Registry:
         assert info.resource is not None
         resource = conversion.storage_resource(info.resource)
         strategy = strategy or self.kinds.strategy(resource)
-        for _ in range(_UPDATE_TRIES):
+        for attempt in range(_UPDATE_TRIES):
+            if not attempt and not info.dry_run:
+                cached = self.storage.cached(resource, info.namespace, info.name)
+                if cached is not None:
+                    told = len(info.warnings)
+                    entry = await self._update_cached(
+                        info, resource, strategy, transform, cached, retry, admit, applied
+                    )
+                    if entry is not None:
+                        return entry, False
+                    del info.warnings[told:]
+                    continue
             existing = await self.storage.current(resource, info.namespace, info.name)
             if existing is None:
                 if not may_create:
@@ -333,6 +345,39 @@ class Registry:
             if entry is not None:
                 return entry, False
         raise errors.conflict(resource.group, resource.plural, info.name, errors.MODIFIED)
+
+    async def _update_cached(
+        self,
+        info: RequestInfo,
+        resource: Resource,
+        strategy: Strategy,
+        transform: Transform,
+        cached: Entry,
+        retry: bool,
+        admit: bool,
+        applied: bool,
+    ) -> Entry | None:
+        """The update from what the cache holds: mostly that is the newest, and where it is not the write finds it out.
+        Before anything else is told of it, that it is refused or changes nothing, the store is asked whether it is, as
+        upstream. None where it was not."""
+        refused: errors.ApiError | None = None
+        entry: Entry | None = cached
+        try:
+            obj = await transform(cached)
+            entry = await self._update_once(info, resource, strategy, obj, cached, retry, admit, applied)
+        except errors.ApiError as error:
+            if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                # It may have been written.
+                raise
+            refused = error
+        if entry is not cached:
+            return entry
+        current = await self.storage.current(resource, info.namespace, info.name)
+        if current is None or current.revision != cached.revision:
+            return None
+        if refused is not None:
+            raise refused
+        return cached
 
     async def _update_once(
         self,
