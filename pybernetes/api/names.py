@@ -330,9 +330,37 @@ def parse_cidr(value: str) -> Network | None:
         return None
 
 
+def _spelled_address(value: str) -> Address | None:
+    """The address as every parser reads it, None for a spelling that some refuse."""
+    try:
+        return ipaddress.ip_address(value)
+    except ValueError:
+        return None
+
+
 def is_ip(value: str) -> list[str]:
-    return [] if parse_ip(value) is not None else [IP_ADDRESS]
+    """An address that all parsers understand alike (KEP-4858)."""
+    if parse_ip(value) is None:
+        return [IP_ADDRESS]
+    spelled = _spelled_address(value)
+    if spelled is None:
+        return ["must not have leading 0s"]
+    if isinstance(spelled, ipaddress.IPv6Address) and spelled.ipv4_mapped is not None:
+        return ["must not be an IPv4-mapped IPv6 address"]
+    return []
 
 
 def cidr(value: str) -> list[str]:
-    return [] if parse_cidr(value) is not None else [CIDR]
+    """A network that all parsers understand alike (KEP-4858)."""
+    network = parse_cidr(value)
+    if network is None:
+        return [CIDR]
+    base, _, length = value.partition("/")
+    spelled = _spelled_address(base)
+    if spelled is None or (len(length) > 1 and length.startswith("0")):
+        return ["must not have leading 0s in IP or prefix length"]
+    if isinstance(spelled, ipaddress.IPv6Address) and spelled.ipv4_mapped is not None:
+        return ["must not have an IPv4-mapped IPv6 address"]
+    if spelled != network.network_address:
+        return ["must not have bits set beyond the prefix length"]
+    return []

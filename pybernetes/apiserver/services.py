@@ -204,7 +204,7 @@ class ServiceAllocator:
                 if not faults:
                     self._allocate_ip(faults, held, obj, before)
                 if not faults:
-                    cluster_ips(faults, spec)
+                    cluster_ips(faults, spec, before.get("clusterIPs") or ())
             self._allocate_ports(faults, held, spec, before)
             if faults:
                 raise errors.invalid("", "Service", name_of(obj), faults)

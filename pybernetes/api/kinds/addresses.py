@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pybernetes.api import names
 from pybernetes.api.kinds.faults import Faults
@@ -16,18 +16,18 @@ from pybernetes.api.meta import Object
 
 def ip_warnings(path: str, value: str) -> Iterator[str]:
     """What is odd about an address that is legal; nothing about one that is not."""
-    address = names.parse_ip(value)
-    if address is None:
+    parsed = names.parse_ip(value)
+    if parsed is None:
         return
     try:
         strict: ipaddress.IPv4Address | ipaddress.IPv6Address | None = ipaddress.ip_address(value)
     except ValueError:
         strict = None
-    if strict is None or strict.version != address.version:
+    if strict is None or strict.version != parsed.version:
         # Leading zeros, or an IPv4 address in IPv6's clothes.
         yield (
             f"{path}: non-standard IP address {json.dumps(value)} will be considered invalid in a future Kubernetes "
-            f"release: use {json.dumps(str(address))}"
+            f"release: use {json.dumps(str(parsed))}"
         )
     elif strict.version == 6 and str(strict) != value:
         yield (
@@ -42,12 +42,12 @@ def cidr_warnings(path: str, value: str) -> Iterator[str]:
     if network is None:
         return
     base, _, length = value.partition("/")
-    address = names.parse_ip(base)
+    parsed = names.parse_ip(base)
     odd = False
     shown = json.dumps(value)
-    if address is not None and address.version == network.version and address != network.network_address:
+    if parsed is not None and parsed.version == network.version and parsed != network.network_address:
         odd = True
-        single = json.dumps(f"{address}/{address.max_prefixlen}")
+        single = json.dumps(f"{parsed}/{parsed.max_prefixlen}")
         yield (
             f"{path}: CIDR value {shown} is ambiguous in this context (should be {json.dumps(str(network))} or "
             f"{single}?)"
@@ -56,7 +56,7 @@ def cidr_warnings(path: str, value: str) -> Iterator[str]:
         strict: ipaddress.IPv4Address | ipaddress.IPv6Address | None = ipaddress.ip_address(base)
     except ValueError:
         strict = None
-    if strict is None or (address is not None and strict.version != address.version) or length != str(int(length)):
+    if strict is None or (parsed is not None and strict.version != parsed.version) or length != str(int(length)):
         odd = True
         yield (
             f"{path}: non-standard CIDR value {shown} will be considered invalid in a future Kubernetes release: "
@@ -77,14 +77,42 @@ def load_balancer_warnings(obj: Object) -> list[str]:
     return out
 
 
-def strict_cidr(faults: Faults, path: str, value: str) -> None:
-    """A network in its one canonical spelling, as fields of newer kinds demand."""
-    network = names.parse_cidr(value)
-    if network is None:
+def address(faults: Faults, path: str, value: str, stored: Collection[str] = ()) -> None:
+    """An address; what was `stored` before its spelling mattered may stay."""
+    if value not in stored:
+        faults.each(path, value, names.is_ip(value))
+
+
+def cidr(faults: Faults, path: str, value: str, stored: Collection[str] = ()) -> None:
+    """As `address`, a network."""
+    if value not in stored:
         faults.each(path, value, names.cidr(value))
+
+
+def balancer_addresses(obj: Object) -> frozenset[str]:
+    """The addresses in status.loadBalancer, of a service or an ingress."""
+    ingresses = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return frozenset(ingress.get("ip") or "" for ingress in ingresses)
+
+
+def interface_address(faults: Faults, path: str, value: str) -> None:
+    """An address with its network's prefix length, in its one canonical spelling."""
+    base, _, length = value.partition("/")
+    network, parsed = names.parse_cidr(value), names.parse_ip(base)
+    if network is None or parsed is None:
+        faults.invalid(path, value, "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)")
         return
-    address = names.parse_ip(value.partition("/")[0])
-    if address is not None and address.version == network.version and address != network.network_address:
-        faults.invalid(path, value, "must not have bits set beyond the prefix length")
-    elif str(network) != value:
-        faults.invalid(path, value, f"must be in canonical form ({json.dumps(str(network))})")
+    # A mapped address counts its 96 leading bits.
+    bits = int(length) - (96 if parsed.version < network.version and int(length) > 32 else 0)
+    canonical = f"{parsed}/{bits}"
+    if value != canonical:
+        faults.invalid(path, value, f"must be in canonical form ({json.dumps(canonical)})")
+
+
+def canonical_cidr(faults: Faults, path: str, value: str) -> None:
+    """A network in its one canonical spelling, as fields of newer kinds demand."""
+    messages = names.cidr(value)
+    faults.each(path, value, messages)
+    canonical = str(names.parse_cidr(value))
+    if not messages and canonical != value:
+        faults.invalid(path, value, f"must be in canonical form ({json.dumps(canonical)})")

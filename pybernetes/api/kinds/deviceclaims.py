@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
+from pybernetes.api.kinds.addresses import interface_address
 from pybernetes.api.kinds.claims import template_meta
 from pybernetes.api.kinds.conditions import conditions
 from pybernetes.api.kinds.deviceparts import (
@@ -224,10 +225,7 @@ def _device_status(faults: Faults, path: str, device: Object, allocated: set[tup
         addresses = network.get("ips") or []
         for i, address in enumerate(addresses):
             at = f"{path}.networkData.ips[{i}]"
-            if names.parse_cidr(address) is None:
-                faults.invalid(
-                    at, address, "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"
-                )
+            interface_address(faults, at, address)
             if address in addresses[:i]:
                 faults.duplicate(at, address)
 

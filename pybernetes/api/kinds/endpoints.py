@@ -5,8 +5,11 @@ Source of defaults, rules and texts: ``pkg/apis/core`` and ``pkg/apis/discovery`
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
+from pybernetes.api.kinds import addresses
 from pybernetes.api.kinds.addresses import ip_warnings
 from pybernetes.api.kinds.equality import semantic_equal
 from pybernetes.api.kinds.faults import Faults
@@ -35,6 +38,22 @@ class EndpointsStrategy(Strategy):
                     port["protocol"] = "TCP"
 
     def validate_create(self, obj: Object) -> list[FieldError]:
+        return self._validate(obj, frozenset())
+
+    def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
+        return self._validate(
+            obj,
+            frozenset(
+                address.get("ip") or ""
+                for subset in old.get("subsets") or ()
+                for field in ("addresses", "notReadyAddresses")
+                for address in subset.get(field) or ()
+            ),
+        )
+
+    @staticmethod
+    def _validate(obj: Object, stored: Collection[str]) -> Faults:
+        """Every fault but of addresses that were stored before."""
         faults = Faults()
         for i, subset in enumerate(obj.get("subsets") or ()):
             at = f"subsets[{i}]"
@@ -42,7 +61,7 @@ class EndpointsStrategy(Strategy):
                 faults.required(at, "must specify `addresses` or `notReadyAddresses`")
             for field in ("addresses", "notReadyAddresses"):
                 for j, address in enumerate(subset.get(field) or ()):
-                    _address(faults, f"{at}.{field}[{j}]", address)
+                    _address(faults, f"{at}.{field}[{j}]", address, stored)
             ports = subset.get("ports") or ()
             for j, port in enumerate(ports):
                 _port(faults, f"{at}.ports[{j}]", port, name_required=len(ports) > 1)
@@ -60,9 +79,9 @@ class EndpointsStrategy(Strategy):
         return {"metadata.name": name_of(obj), "metadata.namespace": namespace_of(obj)}
 
 
-def _address(faults: Faults, path: str, address: Object) -> None:
+def _address(faults: Faults, path: str, address: Object, stored: Collection[str]) -> None:
     ip = address.get("ip") or ""
-    faults.each(f"{path}.ip", ip, names.is_ip(ip))
+    addresses.address(faults, f"{path}.ip", ip, stored)
     if address.get("hostname"):
         faults.each(f"{path}.hostname", address["hostname"], names.dns_label(address["hostname"]))
     if address.get("nodeName") is not None:
@@ -101,6 +120,10 @@ class EndpointSliceStrategy(Strategy):
         return changed or not semantic_equal(metadata(obj).get("labels"), metadata(old).get("labels"))
 
     def validate_create(self, obj: Object) -> list[FieldError]:
+        return self._validate(obj, frozenset())
+
+    def _validate(self, obj: Object, stored: Collection[str]) -> Faults:
+        """Every fault but of addresses that were stored before."""
         faults = Faults()
         kind, endpoints, ports = obj.get("addressType"), obj.get("endpoints") or [], obj.get("ports") or []
         if kind not in ADDRESS_TYPES:
@@ -109,7 +132,7 @@ class EndpointSliceStrategy(Strategy):
             faults.too_many("endpoints", len(endpoints), MAX_ENDPOINTS)
         else:
             for i, endpoint in enumerate(endpoints):
-                _endpoint(faults, f"endpoints[{i}]", endpoint, kind or "")
+                _endpoint(faults, f"endpoints[{i}]", endpoint, kind or "", stored)
         self._ports(faults, ports)
         return faults
 
@@ -134,7 +157,8 @@ class EndpointSliceStrategy(Strategy):
                 faults.each(f"{at}.appProtocol", port["appProtocol"], names.qualified_name(port["appProtocol"]))
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
-        faults = Faults(self.validate_create(obj))
+        stored = frozenset(a for endpoint in old.get("endpoints") or () for a in endpoint.get("addresses") or ())
+        faults = self._validate(obj, stored)
         faults.immutable("addressType", obj.get("addressType"), old.get("addressType"))
         return faults
 
@@ -147,13 +171,13 @@ class EndpointSliceStrategy(Strategy):
         return out
 
 
-def _endpoint(faults: Faults, path: str, endpoint: Object, kind: str) -> None:
-    addresses = endpoint.get("addresses") or []
-    if not addresses:
+def _endpoint(faults: Faults, path: str, endpoint: Object, kind: str, stored: Collection[str]) -> None:
+    own = endpoint.get("addresses") or []
+    if not own:
         faults.required(f"{path}.addresses", "must contain at least 1 address")
-    elif len(addresses) > MAX_ADDRESSES:
-        faults.too_many(f"{path}.addresses", len(addresses), MAX_ADDRESSES)
-    for i, address in enumerate(addresses):
+    elif len(own) > MAX_ADDRESSES:
+        faults.too_many(f"{path}.addresses", len(own), MAX_ADDRESSES)
+    for i, address in enumerate(own):
         at = f"{path}.addresses[{i}]"
         if kind == "FQDN":
             fully_qualified_domain_name(faults, at, address)
@@ -161,6 +185,8 @@ def _endpoint(faults: Faults, path: str, endpoint: Object, kind: str) -> None:
             parsed = names.parse_ip(address)
             if parsed is None or f"IPv{parsed.version}" != kind:
                 faults.invalid(at, address, f"must be a valid {kind} address")
+            else:
+                addresses.address(faults, at, address, stored)
             non_special_ip(faults, at, address)
     if endpoint.get("nodeName") is not None:
         faults.each(f"{path}.nodeName", endpoint["nodeName"], names.dns_subdomain(endpoint["nodeName"]))

@@ -5,11 +5,19 @@ Source of defaults, rules and texts: ``pkg/apis/networking``.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
-from pybernetes.api.kinds.addresses import cidr_warnings, load_balancer_warnings, strict_cidr
+from pybernetes.api.kinds.addresses import (
+    address,
+    balancer_addresses,
+    canonical_cidr,
+    cidr,
+    cidr_warnings,
+    load_balancer_warnings,
+)
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.labels import label_selector
 from pybernetes.api.kinds.prefixed import domain_prefixed_path
@@ -74,7 +82,7 @@ class IngressStrategy(Strategy):
         for i, ingress in enumerate(((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()):
             at, ip, host = f"status.loadBalancer.ingress[{i}]", ingress.get("ip"), ingress.get("hostname")
             if ip:
-                faults.each(f"{at}.ip", ip, names.is_ip(ip))
+                address(faults, f"{at}.ip", ip, balancer_addresses(old))
             if host:
                 faults.each(f"{at}.hostname", host, names.dns_subdomain(host))
                 if names.parse_ip(host) is not None:
@@ -229,6 +237,14 @@ class NetworkPolicyStrategy(Strategy):
             spec["policyTypes"] = ["Ingress", *(["Egress"] if spec.get("egress") else [])]
 
     def validate_create(self, obj: Object) -> list[FieldError]:
+        return self._validate(obj, frozenset())
+
+    def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
+        return self._validate(obj, frozenset(value for _, block in _blocks(old) for _, value in _networks(block)))
+
+    @staticmethod
+    def _validate(obj: Object, stored: Collection[str]) -> Faults:
+        """Every fault but of networks that were stored before."""
         faults = Faults()
         spec = obj.get("spec") or {}
         label_selector(faults, "spec.podSelector", spec.get("podSelector"))
@@ -238,7 +254,7 @@ class NetworkPolicyStrategy(Strategy):
                 for j, port in enumerate(rule.get("ports") or ()):
                     _policy_port(faults, f"{at}.ports[{j}]", port)
                 for j, peer in enumerate(rule.get(side) or ()):
-                    _peer(faults, f"{at}.{side}[{j}]", peer)
+                    _peer(faults, f"{at}.{side}[{j}]", peer, stored)
         types = spec.get("policyTypes") or []
         if len(types) > 2:
             faults.invalid("spec.policyTypes", types, "may not specify more than two policyTypes")
@@ -249,19 +265,28 @@ class NetworkPolicyStrategy(Strategy):
         return faults
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
-        out: list[str] = []
-        spec = obj.get("spec") or {}
-        for direction, side in (("ingress", "from"), ("egress", "to")):
-            for i, rule in enumerate(spec.get(direction) or ()):
-                for j, peer in enumerate(rule.get(side) or ()):
-                    block = peer.get("ipBlock")
-                    if block is None:
-                        continue
-                    at = f"spec.{direction}[{i}].{side}[{j}].ipBlock"
-                    out += cidr_warnings(f"{at}.cidr", block.get("cidr") or "")
-                    for k, value in enumerate(block.get("except") or ()):
-                        out += cidr_warnings(f"{at}.except[{k}]", value)
-        return out
+        return [
+            text
+            for at, block in _blocks(obj)
+            for field, value in _networks(block)
+            for text in cidr_warnings(f"{at}.{field}", value)
+        ]
+
+
+def _blocks(policy: Object) -> Iterator[tuple[str, Object]]:
+    """The path and the value of every ipBlock."""
+    spec = policy.get("spec") or {}
+    for direction, side in (("ingress", "from"), ("egress", "to")):
+        for i, rule in enumerate(spec.get(direction) or ()):
+            for j, peer in enumerate(rule.get(side) or ()):
+                if peer.get("ipBlock") is not None:
+                    yield f"spec.{direction}[{i}].{side}[{j}].ipBlock", peer["ipBlock"]
+
+
+def _networks(block: Object) -> Iterator[tuple[str, str]]:
+    yield "cidr", block.get("cidr") or ""
+    for i, value in enumerate(block.get("except") or ()):
+        yield f"except[{i}]", value
 
 
 def _policy_port(faults: Faults, path: str, port: Object) -> None:
@@ -282,46 +307,47 @@ def _policy_port(faults: Faults, path: str, port: Object) -> None:
         faults.invalid(f"{path}.endPort", end, "may not be specified when `port` is not specified")
 
 
-def _peer(faults: Faults, path: str, peer: Object) -> None:
+def _peer(faults: Faults, path: str, peer: Object, stored: Collection[str]) -> None:
     pods, namespaces, block = peer.get("podSelector"), peer.get("namespaceSelector"), peer.get("ipBlock")
     label_selector(faults, f"{path}.podSelector", pods)
     label_selector(faults, f"{path}.namespaceSelector", namespaces)
     if block is not None:
-        _ip_block(faults, f"{path}.ipBlock", block)
+        _ip_block(faults, f"{path}.ipBlock", block, stored)
     if block is not None and (pods is not None or namespaces is not None):
         faults.forbidden(path, "may not specify both ipBlock and another peer")
     elif block is None and pods is None and namespaces is None:
         faults.required(path, "must specify a peer")
 
 
-def _ip_block(faults: Faults, path: str, block: Object) -> None:
-    cidr = block.get("cidr") or ""
-    if not cidr:
+def _ip_block(faults: Faults, path: str, block: Object, stored: Collection[str]) -> None:
+    whole = block.get("cidr") or ""
+    if not whole:
         faults.required(f"{path}.cidr")
         return
-    network = names.parse_cidr(cidr)
+    cidr(faults, f"{path}.cidr", whole, stored)
+    network = names.parse_cidr(whole)
     if network is None:
-        faults.each(f"{path}.cidr", cidr, names.cidr(cidr))
         return
     for i, value in enumerate(block.get("except") or ()):
         at = f"{path}.except[{i}]"
-        inner = names.parse_cidr(value)
-        if inner is None:
-            faults.each(at, value, names.cidr(value))
-        elif (
-            inner.version != network.version
-            or inner.prefixlen <= network.prefixlen
-            or inner.network_address not in network
+        before, inner = len(faults), names.parse_cidr(value)
+        cidr(faults, at, value, stored)
+        if (
+            len(faults) == before
+            and inner is not None
+            and (
+                inner.version != network.version
+                or inner.prefixlen <= network.prefixlen
+                or inner.network_address not in network
+            )
         ):
             faults.invalid(at, value, "must be a strict subset of `cidr`")
 
 
 class IPAddressStrategy(Strategy):
     def validate_name(self, name: str, *, prefix: bool) -> list[str]:
-        address = names.parse_ip(name)
-        if address is None:
-            return [names.IP_ADDRESS]
-        return [] if str(address) == name else [f'must be in canonical form ("{address}")']
+        wrong, parsed = names.is_ip(name), names.parse_ip(name)
+        return wrong or ([] if str(parsed) == name else [f'must be in canonical form ("{parsed}")'])
 
     def validate_create(self, obj: Object) -> list[FieldError]:
         faults = Faults()
@@ -369,15 +395,15 @@ class ServiceCIDRStrategy(Strategy):
         elif len(cidrs) > 2:
             faults.invalid("spec.cidrs", cidrs, "may only hold up to 2 values")
         else:
-            networks = [names.parse_cidr(cidr) for cidr in cidrs]
+            networks = list(map(names.parse_cidr, cidrs))
             if len(networks) == 2 and all(networks) and len({n.version for n in networks if n is not None}) == 1:
                 faults.invalid(
                     "spec.cidrs",
                     cidrs,
                     "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96",
                 )
-            for i, cidr in enumerate(cidrs):
-                strict_cidr(faults, f"spec.cidrs[{i}]", cidr)
+            for i, value in enumerate(cidrs):
+                canonical_cidr(faults, f"spec.cidrs[{i}]", value)
         return faults
 
     def validate_update(self, obj: Object, old: Object) -> list[FieldError]:
@@ -385,8 +411,8 @@ class ServiceCIDRStrategy(Strategy):
         new, before = ((o.get("spec") or {}).get("cidrs") or [] for o in (obj, old))
         if len(new) == len(before) or (len(before) == 1 and len(new) == 2):
             # A second family may be added; the first stays.
-            for i, cidr in enumerate(before):
-                faults.immutable(f"spec.cidrs[{i}]", new[i], cidr)
+            for i, value in enumerate(before):
+                faults.immutable(f"spec.cidrs[{i}]", new[i], value)
             if len(new) > len(before):
                 faults.extend(self.validate_create(obj))
         else:

@@ -5,13 +5,20 @@ Source of defaults, rules and texts: ``pkg/apis/core`` and ``pkg/registry/core/s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds import labels
-from pybernetes.api.kinds.addresses import cidr_warnings, ip_warnings, load_balancer_warnings
+from pybernetes.api.kinds.addresses import (
+    address,
+    balancer_addresses,
+    cidr,
+    cidr_warnings,
+    ip_warnings,
+    load_balancer_warnings,
+)
 from pybernetes.api.kinds.equality import drop_zero
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.podspec.containers import PROTOCOLS, port_number_or_name
@@ -117,6 +124,11 @@ class ServiceStrategy(Strategy):
                 spec.pop("clusterIPs", None)
 
     def validate_create(self, obj: Object) -> list[FieldError]:
+        return self._validate(obj, frozenset())
+
+    @staticmethod
+    def _validate(obj: Object, stored: Collection[str]) -> Faults:
+        """Every fault but of addresses and networks that were stored before."""
         faults = Faults()
         spec = obj.get("spec") or {}
         kind, ports, headless = spec.get("type") or "", spec.get("ports") or [], is_headless(spec)
@@ -138,16 +150,16 @@ class ServiceStrategy(Strategy):
         labels.label_map(faults, "spec.selector", spec.get("selector"))
         _session_affinity(faults, spec)
         if kind != "ExternalName":
-            cluster_ips(faults, spec)
+            cluster_ips(faults, spec, stored)
         for i, ip in enumerate(spec.get("externalIPs") or ()):
-            messages = names.is_ip(ip)
-            faults.each(f"spec.externalIPs[{i}]", ip, messages)
-            if not messages:
+            before = len(faults)
+            address(faults, f"spec.externalIPs[{i}]", ip, stored)
+            if len(faults) == before:
                 non_special_ip(faults, f"spec.externalIPs[{i}]", ip)
         if kind not in TYPES:
             faults.one_of("spec.type", kind, TYPES)
         _port_collisions(faults, ports, kind)
-        _load_balancer(faults, obj, spec, kind)
+        _load_balancer(faults, obj, spec, kind, stored)
         _traffic(faults, spec, kind)
         return faults
 
@@ -165,12 +177,13 @@ class ServiceStrategy(Strategy):
             new_port, old_port = spec.get("healthCheckNodePort") or 0, before.get("healthCheckNodePort") or 0
             if new_port != old_port:
                 faults.forbidden("spec.healthCheckNodePort", "field is immutable")
-        faults.extend(self.validate_create(obj))
+        fields = ("externalIPs", "clusterIPs", "loadBalancerSourceRanges")
+        faults.extend(self._validate(obj, frozenset(value for name in fields for value in before.get(name) or ())))
         return faults
 
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
         faults = Faults()
-        at = "status.loadBalancer.ingress"
+        at, stored = "status.loadBalancer.ingress", balancer_addresses(old)
         ingresses = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         if ingresses and (old.get("spec") or {}).get("type") != "LoadBalancer":
             faults.forbidden(at, "may only be used when `spec.type` is 'LoadBalancer'")
@@ -178,7 +191,7 @@ class ServiceStrategy(Strategy):
         for i, ingress in enumerate(ingresses):
             ip, mode, host = ingress.get("ip"), ingress.get("ipMode"), ingress.get("hostname")
             if ip:
-                faults.each(f"{at}[{i}].ip", ip, names.is_ip(ip))
+                address(faults, f"{at}[{i}].ip", ip, stored)
                 if mode is None:
                     faults.required(f"{at}[{i}].ipMode", "must be specified when `ip` is set")
             elif mode is not None:
@@ -208,8 +221,8 @@ class ServiceStrategy(Strategy):
             out.extend(ip_warnings(f"spec.externalIPs[{i}]", ip))
         if spec.get("loadBalancerIP"):
             out.extend(ip_warnings("spec.loadBalancerIP", spec["loadBalancerIP"]))
-        for i, cidr in enumerate(spec.get("loadBalancerSourceRanges") or ()):
-            out.extend(cidr_warnings(f"spec.loadBalancerSourceRanges[{i}]", cidr))
+        for i, range_ in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+            out.extend(cidr_warnings(f"spec.loadBalancerSourceRanges[{i}]", range_))
         if spec.get("type") == "ExternalName":
             if spec.get("externalIPs"):
                 out.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
@@ -363,7 +376,7 @@ def _session_affinity(faults: Faults, spec: Object) -> None:
             )
 
 
-def cluster_ips(faults: Faults, spec: Object) -> None:
+def cluster_ips(faults: Faults, spec: Object, stored: Collection[str] = ()) -> None:
     """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy; asked again after allocation."""
     ip, ips = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
     at = "spec.clusterIPs"
@@ -390,14 +403,14 @@ def cluster_ips(faults: Faults, spec: Object) -> None:
                 bad = True
                 faults.invalid(at, ips, "'None' must be the first and only value")
             continue
-        messages = names.is_ip(value)
-        bad = bad or bool(messages)
-        faults.each(f"{at}[{i}]", value, messages)
+        before = len(faults)
+        address(faults, f"{at}[{i}]", value, stored)
+        bad = bad or len(faults) > before
     if len(ips) > 2:
         faults.invalid(at, ips, "may only hold up to 2 values")
     if bad or ips in ([], [HEADLESS]):
         return
-    versions = [address.version for address in map(names.parse_ip, ips) if address is not None]
+    versions = [parsed.version for parsed in map(names.parse_ip, ips) if parsed is not None]
     if len(ips) > 1 and len(set(versions)) < 2:
         faults.invalid(at, ips, "may specify no more than one IP for each IP family")
     for i, (version, family) in enumerate(zip(versions, families, strict=False)):
@@ -451,21 +464,21 @@ def _families_update(faults: Faults, spec: Object, old: Object) -> None:
 
 def non_special_ip(faults: Faults, path: str, ip: str) -> None:
     """No unspecified, loopback or link-local address, which would mean something else on every node."""
-    address = names.parse_ip(ip)
-    if address is None:
+    parsed = names.parse_ip(ip)
+    if parsed is None:
         faults.invalid(path, ip, "must be a valid IP address")
         return
-    if address.is_unspecified:
+    if parsed.is_unspecified:
         faults.invalid(path, ip, f"may not be unspecified ({ip})")
-    if address.is_loopback:
+    if parsed.is_loopback:
         faults.invalid(path, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
-    if address.is_link_local:
+    if parsed.is_link_local:
         faults.invalid(path, ip, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")
-    if str(address).startswith(("224.0.0.", "ff02:")):
+    if str(parsed).startswith(("224.0.0.", "ff02:")):
         faults.invalid(path, ip, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
 
 
-def _load_balancer(faults: Faults, obj: Object, spec: Object, kind: str) -> None:
+def _load_balancer(faults: Faults, obj: Object, spec: Object, kind: str, stored: Collection[str]) -> None:
     ranges = spec.get("loadBalancerSourceRanges") or ()
     annotation = annotations_of(obj).get(_SOURCE_RANGES)
     balanced = kind == "LoadBalancer"
@@ -474,7 +487,7 @@ def _load_balancer(faults: Faults, obj: Object, spec: Object, kind: str) -> None
         if not balanced:
             faults.forbidden(at, _ONLY_LOAD_BALANCER)
         for i, value in enumerate(ranges):
-            faults.each(f"{at}[{i}]", value.strip(), names.cidr(value.strip()))
+            cidr(faults, f"{at}[{i}]", value.strip(), [s.strip() for s in stored])
     elif annotation is not None:
         at = f"metadata.annotations[{_SOURCE_RANGES}]"
         if not balanced:

@@ -33,7 +33,10 @@ def default_pod(spec: Object) -> None:
         for container in spec.get(field) or ():
             _default_requests(container.get("resources"))
     if spec.get("resources"):
-        _default_pod_level(spec)
+        # The second time, what the first has made of the limits tells about the requests: a pod that is read again
+        # must not be another.
+        for _ in range(2):
+            _default_pod_level(spec)
     if spec.get("enableServiceLinks") is None:
         spec["enableServiceLinks"] = True
     if spec.get("hostNetwork"):

@@ -30,11 +30,11 @@ def status_update(faults: Faults, status: Object, before: Object, spec: Object) 
     _transitions(faults, "ephemeralContainerStatuses", status, before, "Never", [])
     if status.get("resourceClaimStatuses"):
         _claims(faults, "status.resourceClaimStatuses", status["resourceClaimStatuses"], spec)
-    _addresses(faults, "podIPs", status)
+    _addresses(faults, "podIPs", status, before)
     hosts = status.get("hostIPs") or ()
     if hosts and hosts[0].get("ip") != (status.get("hostIP") or ""):
         faults.invalid("status.hostIPs[0].ip", hosts[0].get("ip"), "must be equal to `hostIP`")
-    _addresses(faults, "hostIPs", status)
+    _addresses(faults, "hostIPs", status, before)
     windows = ((spec.get("os") or {}).get("name") or "linux") == "windows"
     for field, containers in (
         ("containerStatuses", "containers"), ("initContainerStatuses", "initContainers"),
@@ -77,18 +77,18 @@ def _claims(faults: Faults, path: str, statuses: list[Object], spec: Object) -> 
             faults.each(f"{path}[{i}].name", claim, names.dns_subdomain(claim))
 
 
-def _addresses(faults: Faults, field: str, status: Object) -> None:
+def _addresses(faults: Faults, field: str, status: Object, before: Object) -> None:
     entries = status.get(field)
-    if not entries:
+    # Addresses seldom change, and what has not was judged before.
+    if not entries or entries == before.get(field):
         return
     seen: set[str] = set()
     families: list[int] = []
     for i, entry in enumerate(entries):
         ip = entry.get("ip") or ""
+        faults.each(f"status.{field}[{i}]", ip, names.is_ip(ip))
         address = names.parse_ip(ip)
-        if address is None:
-            faults.each(f"status.{field}[{i}]", ip, names.is_ip(ip))
-        else:
+        if address is not None:
             families.append(address.version)
         if ip in seen:
             faults.duplicate(f"status.{field}[{i}]", entry)

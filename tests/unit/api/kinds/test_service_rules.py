@@ -344,7 +344,7 @@ def test_endpoint_warnings(resource: Resource, obj: Object, texts: list[str]) ->
             r.IPADDRESSES,
             named("10.0.0.01", "", spec={"parentRef": {"group": "-", "resource": "a/b"}}),
             [
-                'metadata.name: Invalid value: "10.0.0.01": must be in canonical form ("10.0.0.1")',
+                'metadata.name: Invalid value: "10.0.0.01": must not have leading 0s',
                 'spec.parentRef.group: Invalid value: "-": a lowercase RFC 1123 subdomain must consist of lower '
                 "case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character "
                 "(e.g. 'example.com', regex used for validation is "
