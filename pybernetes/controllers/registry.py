@@ -40,6 +40,7 @@ from pybernetes.controllers.serviceaccounttoken.loop import ServiceAccountTokenC
 from pybernetes.controllers.statefulset.loop import StatefulSetController
 from pybernetes.controllers.tainteviction.loop import TaintEvictionController
 from pybernetes.controllers.ttlafterfinished.loop import TTLAfterFinishedController
+from pybernetes.controllers.vacprotection.loop import VACProtectionController
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,12 @@ CONTROLLERS: tuple[ControllerSpec, ...] = (
         "pv-protection-controller",
         "pv-protection-controller",
         PVProtectionController,
+    ),
+    ControllerSpec(
+        "volumeattributesclass-protection-controller",
+        "volumeattributesclass-protection-controller",
+        "volumeattributesclass-protection-controller",
+        VACProtectionController,
     ),
     ControllerSpec(
         "certificatesigningrequest-approving-controller",

@@ -161,6 +161,14 @@ class DeploymentStrategy(TemplateStrategy):
         else:
             faults.not_supported(at, strategy, ("Recreate", "RollingUpdate"))
 
+    def prepare_for_status_update(self, obj: Object, old: Object) -> None:
+        super().prepare_for_status_update(obj, old)
+        labels = metadata(old).get("labels")
+        if labels is not None:
+            metadata(obj)["labels"] = labels
+        else:
+            metadata(obj).pop("labels", None)
+
     def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
         counts = (
             "observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas",

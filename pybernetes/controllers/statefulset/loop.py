@@ -48,6 +48,7 @@ class StatefulSetController(QueueController):
         self._sets.cache.add_index(SELECTOR_INDEX, selectors_by_pair)
         self._pods.cache.add_index(podstate.CONTROLLER_INDEX, podstate.by_controller, podstate.owners_part)
         self._written = Freshness(self._pods, context.clock)
+        self._said = Freshness(self._sets, context.clock)
         self._revisions = history.RevisionKeeper(self, STATEFULSETS)
         self._sets.add_handler(self._on_set)
         self._pods.add_handler(OwnerEvents(STATEFULSETS, self._sets.cache, self.queue.add))
@@ -61,6 +62,7 @@ class StatefulSetController(QueueController):
 
     def _forget(self, key: str) -> None:
         self._written.forget(key)
+        self._said.forget(key)
         self._revisions.written.forget(key)
 
     async def reconcile(self, key: str) -> None:
@@ -68,7 +70,8 @@ class StatefulSetController(QueueController):
         if sts is None:
             self._forget(key)
             return
-        if not self._written.is_fresh(key) or not self._revisions.written.is_fresh(key):
+        # The status too: it says from which revision a missing pod is made.
+        if not all(w.is_fresh(key) for w in (self._written, self._said, self._revisions.written)):
             self.queue.add_after(key, STALE_RETRY_SECONDS)
             return
         pods = await claim_pods(
@@ -112,9 +115,10 @@ class StatefulSetController(QueueController):
         if status == (sts.get("status") or {}):
             return
         try:
-            await self.client.update(STATEFULSETS, updated_status(sts, status), subresource="status")
+            written = await self.client.update(STATEFULSETS, updated_status(sts, status), subresource="status")
         except errors.NotFound:
             return
+        self._said.wrote(key_of(sts), written)
 
     async def _apply(self, key: str, sts: Object, planned: Plan, revisions: dict[str, Object]) -> None:
         about = object_reference(sts, "apps/v1", "StatefulSet")

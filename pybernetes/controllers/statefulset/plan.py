@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pybernetes.api.intstr import scaled_value
-from pybernetes.api.meta import Object, is_deleting, labels_of, metadata
+from pybernetes.api.meta import Object, is_deleting, labels_of, metadata, name_of
 from pybernetes.controllers import pods as podstate
 from pybernetes.controllers.history import HASH_LABEL
 from pybernetes.controllers.statefulset import identity
@@ -201,7 +201,9 @@ class _Pass:
 
     def status(self) -> Object:
         pods = list(self.by_ordinal.values())
-        alive = [p for p in pods if not is_deleting(p)]
+        # What this pass deletes counts no more: a pod that is gone at once is made anew from what the status says.
+        doomed = {name_of(a.pod) for a in self.actions if isinstance(a, DeletePod)}
+        alive = [p for p in pods if not is_deleting(p) and name_of(p) not in doomed]
         current = sum(1 for p in alive if revision_of(p) == self.current)
         updated = sum(1 for p in alive if revision_of(p) == self.update)
         ready = sum(1 for p in pods if is_running_and_ready(p))

@@ -186,6 +186,14 @@ async def test_status_and_spec_are_written_apart(server: Server) -> None:
     assert after["spec"]["replicas"] == 9 and after["status"]["replicas"] == 7
 
 
+async def test_labels_of_a_deployment_are_not_of_its_status(server: Server) -> None:
+    meta = {"labels": {"a": "b"}, "annotations": {"c": "d"}}
+    await server.post(DEPLOYMENTS, {**deployment(), "metadata": {"name": "web", "labels": {"a": "0"}}})
+    after = (await server.patch(f"{DEPLOYMENTS}/web/status", {"metadata": meta, "status": {"replicas": 1}})).json
+    assert after["metadata"]["labels"] == {"a": "0"} and after["metadata"]["annotations"] == {"c": "d"}
+    assert after["status"]["replicas"] == 1
+
+
 async def test_scale(server: Server) -> None:
     await server.post(DEPLOYMENTS, deployment())
     scale = (await server.get(f"{DEPLOYMENTS}/web/scale")).json

@@ -69,6 +69,28 @@ async def test_a_claim_goes_with_its_last_pod(world: World) -> None:
     await world.until(lambda: world.get(r.PERSISTENTVOLUMECLAIMS, "data") is None)
 
 
+async def test_a_class_of_volumes_goes_with_the_last_that_names_it(world: World) -> None:
+    for name in ("idle", "used"):
+        await world.create(r.VOLUMEATTRIBUTESCLASSES, name, driverName="d.example.com", parameters={"a": "b"})
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "volumeAttributesClassName": "used",
+    }
+    await world.create(r.PERSISTENTVOLUMECLAIMS, "data", spec=spec)
+    for name in ("idle", "used"):
+        await world.admin.delete(r.VOLUMEATTRIBUTESCLASSES, name)
+
+    def left() -> list[str]:
+        return [c["metadata"]["name"] for c in world.all(r.VOLUMEATTRIBUTESCLASSES)]
+
+    await world.until(lambda: left() == ["used"])
+    await world.settled()
+    assert left() == ["used"]
+    await world.admin.delete(r.PERSISTENTVOLUMECLAIMS, "data", "default")
+    await world.until(lambda: not left())
+
+
 class TestCertificates:
     @pytest.fixture
     def config(self, pki: ClusterPKI) -> ControllerConfig:

@@ -153,6 +153,20 @@ def test_partition_holds_the_lower_ones_back() -> None:
     assert revision_of(world.pods["db-1"]) == "r1", "a lost pod comes back as it was"
 
 
+def test_a_pod_that_is_gone_at_once_is_made_of_the_update() -> None:
+    """Without a grace period nobody sees the pod go: the status of the pass that deletes it says so."""
+    world = World(stateful_set(3, updateStrategy={"type": "RollingUpdate"}))
+    for ordinal in range(3):
+        made = world.member(ordinal, "r1")
+        world.pods[name_of(made)] = made
+    world.sts["status"] = {"currentReplicas": 3}
+    first = plan(world.sts, list(world.pods.values()), "r1", "r2", NOW)
+    assert [name_of(a.pod) for a in first.actions if isinstance(a, DeletePod)] == ["db-2"]
+    del world.pods["db-2"]
+    again = plan({**world.sts, "status": first.status}, list(world.pods.values()), "r1", "r2", NOW)
+    assert again.actions == (CreatePod(2, "r2"),)
+
+
 def test_max_unavailable_takes_several() -> None:
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}}
     world = World(stateful_set(4, updateStrategy=strategy))

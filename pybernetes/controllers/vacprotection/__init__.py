@@ -1,0 +1,1 @@
+"""Volume attributes class protection: a class that claims or volumes name does not go."""
