@@ -1,14 +1,12 @@
 """Lists and the start of watches: which objects, at which revision, in which pages.
 
 A list is answered from the watch cache wherever the cache is what was asked for; only pages and exact reads of an
-older revision go to the store. Continue tokens are opaque to clients: the revision of the first page and the key to go
-on from. Source of the rules: the API concepts page ("Resource versions", "Retrieving large results sets in chunks").
+older revision go to the store. Source of the rules: the API concepts page ("Resource versions", "Retrieving large
+results sets in chunks").
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -17,7 +15,7 @@ import orjson
 from pybernetes.api.errors import BadRequest, Expired
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
-from pybernetes.apiserver import encoding
+from pybernetes.apiserver import continue_tokens, encoding
 from pybernetes.apiserver.cacher import PREFIX, too_large
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.interfaces import RequestInfo
@@ -63,41 +61,6 @@ class Listing:
     selection: Selection | None = field(default=None, repr=False)
 
 
-def encode_continue(revision: int, start: str) -> str:
-    token = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": start})
-    return base64.urlsafe_b64encode(token).decode().rstrip("=")
-
-
-_TOKEN_VERSION = "meta.k8s.io/v1"
-_TOKEN_LENGTH_MAX = 4096
-
-
-def decode_continue(token: str) -> tuple[int, str]:
-    """``(revision, start key)``; the revision is negative for "the newest". Raises `BadRequest`."""
-    try:
-        if len(token) > _TOKEN_LENGTH_MAX:
-            raise ValueError("continue key is not valid: too long")
-        try:
-            value = orjson.loads(base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True))
-        except (ValueError, binascii.Error) as e:
-            raise ValueError(f"continue key is not valid: {e}") from e
-        version, revision, start = (
-            (value.get("v"), value.get("rv"), value.get("start")) if isinstance(value, dict) else (None, None, None)
-        )
-        if version != _TOKEN_VERSION:
-            shown = version if isinstance(version, str) else ""
-            raise ValueError(f"continue key is not valid: server does not recognize this encoded version {shown}")
-        if type(revision) is not int or not revision:
-            raise ValueError(
-                f"continue key is not valid: incorrect encoded start resourceVersion (version {_TOKEN_VERSION})"
-            )
-        if not isinstance(start, str) or not start:
-            raise ValueError(f"continue key is not valid: encoded start key empty (version {_TOKEN_VERSION})")
-    except ValueError as e:
-        raise BadRequest(f"invalid continue token: {e}") from e
-    return revision, start
-
-
 class Lister:
     def __init__(self, storage: ObjectStorage, kinds: ServedKinds) -> None:
         self._storage = storage
@@ -119,11 +82,11 @@ class Lister:
         selection = self.selection(info, options)
         version = options.resource_version
         if options.continue_token:
-            revision, start = decode_continue(options.continue_token)
+            revision, start = continue_tokens.decode(options.continue_token)
             if version not in ("", "0"):
                 raise BadRequest("specifying resource version is not allowed when using continue")
             if not start.startswith(self._prefix(selection)):
-                raise BadRequest(f"invalid continue token: continue key is not valid: {start}")
+                raise continue_tokens.refused(f": {start}")
             return await self._continue(resource, selection, revision, start, options.limit)
         cacher = self._storage.cacher
         if not version:
@@ -134,7 +97,9 @@ class Lister:
             await cacher.reached(revision)
             if revision and (exact or (options.limit and not options.resource_version_match)):
                 return await self._from_store(resource, selection, revision, "", options.limit)
-        return self._from_cache(resource, selection, "", options.limit, cacher.revision)
+        # A list of any version is one page, as upstream's watch cache has it.
+        limit = options.limit if version != "0" else 0
+        return self._from_cache(resource, selection, "", limit, cacher.revision)
 
     @staticmethod
     def _prefix(selection: Selection) -> str:
@@ -147,13 +112,13 @@ class Lister:
         if not selection.filtered:
             # A page of everything: no more is looked at than is answered.
             items, remaining = cache.page(selection.namespace, start, limit)
-            token = encode_continue(revision, items[-1].key + "\0") if remaining else ""
+            token = continue_tokens.encode(revision, items[-1].key + "\0") if remaining else ""
             return Listing(resource, items, revision, token, remaining or None, selection)
         found = cache.select(selection, start)
         items = list(islice(found, limit))
         token = ""
         if len(items) == limit and next(found, None) is not None:
-            token = encode_continue(revision, items[-1].key + "\0")
+            token = continue_tokens.encode(revision, items[-1].key + "\0")
         return Listing(resource, items, revision, token, None, selection)
 
     async def _continue(
@@ -167,7 +132,7 @@ class Lister:
             await cacher.reached(revision)
         if revision < await self._storage.store.compacted():
             # Also where the cache could still answer: how long a token holds does not depend on what else happens.
-            raise ContinueExpired(encode_continue(_LATEST, start))
+            raise ContinueExpired(continue_tokens.encode(_LATEST, start))
         if cacher.kind(resource).last_change <= revision:
             # Nothing of this kind changed since: the cache still is what it was then.
             return self._from_cache(resource, selection, start, limit, revision)
@@ -196,7 +161,7 @@ class Lister:
                     if not left:
                         return Listing(resource, items, revision, selection=selection)
                     remaining = None if selection.filtered else left
-                    token = encode_continue(revision, entry.key + "\0")
+                    token = continue_tokens.encode(revision, entry.key + "\0")
                     return Listing(resource, items, revision, token, remaining, selection)
             if not page.more:
                 return Listing(resource, items, revision, selection=selection)
@@ -207,7 +172,7 @@ class Lister:
             return await self._storage.store.range(at, end, revision=revision, limit=limit)
         except Compacted as e:
             if start:
-                raise ContinueExpired(encode_continue(_LATEST, at[len(base) :])) from e
+                raise ContinueExpired(continue_tokens.encode(_LATEST, at[len(base) :])) from e
             raise Expired(_EXPIRED_LIST) from e
         except FutureRevision as e:
             raise too_large(revision, await self._storage.store.revision()) from e

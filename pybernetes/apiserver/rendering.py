@@ -100,14 +100,15 @@ def list_meta(listing: Listing) -> Object:
 
 
 def render_list(info: RequestInfo, listing: Listing, media: Media, now: float) -> tuple[bytes, bytes]:
-    """(body, content type) of a list, its items' cached bytes joined where it is sent as it is."""
+    """(body, content type) of a list, its items' cached bytes joined where it is sent as it is: there they carry no
+    kind and apiVersion, as upstream."""
     resource: Resource = listing.resource
     if not media.transform:
         head = encoding.list_head(
             resource.api_version, resource.list_kind, str(listing.revision), listing.continue_token, listing.remaining
         )
-        items = [e.raw_as(resource) for e in listing.items]
-        body = encoding.join_list(head, items)
+        prefix = encoding.typed_prefix(resource)
+        body = encoding.join_list(head, [encoding.untyped(e.raw_as(resource), prefix) for e in listing.items])
         if media.type == YAML or media.pretty:
             return render_bytes(body, media)
         return body, b"application/json"

@@ -139,7 +139,7 @@ def user_info(user: User) -> Object:
 
 def _answer(body: Object, kind: str, group: str, status: Object) -> Object:
     meta = metadata(body)
-    answer: Object = {"kind": kind, "apiVersion": f"{group}/v1", "metadata": {"creationTimestamp": None, **meta}}
+    answer: Object = {"kind": kind, "apiVersion": f"{group}/v1", "metadata": meta}
     if "spec" in body:
         answer["spec"] = body["spec"]
     answer["status"] = status

@@ -82,7 +82,7 @@ class WebhookAuthorizer:
         review: Object = {
             "kind": "SubjectAccessReview",
             "apiVersion": f"authorization.k8s.io/{self._version}",
-            "metadata": {"creationTimestamp": None},
+            "metadata": {},
             "spec": spec,
             "status": {"allowed": False},
         }

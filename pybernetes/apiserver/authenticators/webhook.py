@@ -86,7 +86,7 @@ class WebhookTokens:
         review: Object = {
             "kind": "TokenReview",
             "apiVersion": f"authentication.k8s.io/{self._version}",
-            "metadata": {"creationTimestamp": None},
+            "metadata": {},
             "spec": {"token": token, "audiences": sorted(audiences)},
             "status": {"user": {}},
         }

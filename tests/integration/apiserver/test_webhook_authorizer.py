@@ -45,7 +45,7 @@ async def test_a_webhook_decides_for_whom_rbac_has_no_opinion(pki: ClusterPKI, t
             for _ in range(3):
                 assert (await ask(server, alice, "GET", MAPS)).status == 200
             assert len(asked) == before + 1
-            assert asked[-1]["apiVersion"] == "authorization.k8s.io/v1"
+            assert asked[-1]["apiVersion"] == "authorization.k8s.io/v1" and asked[-1]["metadata"] == {}
             spec = asked[-1]["spec"]
             assert (spec["user"], spec["groups"]) == ("alice", ["devs", "system:authenticated"])
             assert spec["resourceAttributes"] == {
@@ -59,7 +59,8 @@ async def test_a_webhook_decides_for_whom_rbac_has_no_opinion(pki: ClusterPKI, t
             refused = await ask(server, alice, "DELETE", MAPS + "/m", {"gracePeriodSeconds": 0})
             assert refused.status == 403 and refused.json["message"].endswith(": not here")
             review_of = {"spec": {"resourceAttributes": {"verb": "delete", "resource": "configmaps", "name": "m"}}}
-            told = await ask(server, alice, "POST", REVIEWS, review_of)
+            told = await ask(server, alice, "POST", REVIEWS, {"metadata": {"creationTimestamp": None}, **review_of})
+            assert "creationTimestamp" not in told.json["metadata"]
             assert told.json["status"] == {"allowed": False, "denied": True, "reason": "not here"}
             # Rights that are checked amid a request: the webhook does not know the verb "escalate".
             rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
@@ -137,7 +138,8 @@ async def test_conditions_and_the_failure_policy_of_a_file(pki: ClusterPKI, tmp_
             assert (await ask(server, alice, "GET", MAPS)).status == 403
             assert asked == ["kube-system"]
             review_of = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "default"}}}
-            told = await ask(server, alice, "POST", REVIEWS, review_of)
+            told = await ask(server, alice, "POST", REVIEWS, {"metadata": {"creationTimestamp": None}, **review_of})
+            assert "creationTimestamp" not in told.json["metadata"]
             assert told.json["status"] == {"allowed": False, "denied": True}
 
 
