@@ -123,7 +123,7 @@ def join_list(head: bytes, items: list[bytes | memoryview]) -> bytes:
     if not items:
         return head + b"]}\n"
     items[0] = head + b"{" + items[0]
-    items[-1] = b"%b]}\n" % items[-1]
+    items[-1] = bytes(items[-1]) + b"]}\n"
     return b",{".join(items)
 
 
