@@ -32,6 +32,8 @@ class Patch:
     """What strict decoding has to say about its text: duplicate and unknown fields."""
     fault: errors.ApiError | None = None
     """Why the text is no patch. Told when the patch is applied, since what is not there is told before."""
+    strict: bool = True
+    """Whether fields are validated: what is wrong with the text is told in other words then."""
 
 
 def unsupported(content_type: str) -> errors.UnsupportedMediaType:
@@ -49,11 +51,11 @@ def read(type_: str, body: bytes, validation: FieldValidation) -> Patch:
         else:
             parsed = text.parse_json(body, find_duplicates=strict)
     except text.TextError as e:
-        return Patch(type_, None, fault=errors.BadRequest(_prefix(type_) + str(e)))
+        return Patch(type_, None, fault=errors.BadRequest(_unreadable(type_, str(e), strict=strict)))
     faults: Sequence[str] = parsed.faults
     if type_ == JSON_PATCH and strict:
         faults = [f"json patch {fault}" for fault in (*_unknown_fields(parsed.value), *faults)]
-    return Patch(type_, parsed.value, tuple(faults))
+    return Patch(type_, parsed.value, tuple(faults), strict=strict)
 
 
 def _parse_configuration(body: bytes, strict: bool) -> text.Body:
@@ -68,10 +70,14 @@ def _parse_configuration(body: bytes, strict: bool) -> text.Body:
     return text.parse_yaml(body, find_duplicates=strict)
 
 
-def _prefix(type_: str) -> str:
+def _unreadable(type_: str, why: str, *, strict: bool) -> str:
     if type_ == APPLY_PATCH:
-        return "error decoding YAML: "
-    return "" if type_ == STRATEGIC_MERGE_PATCH else "error decoding patch: "
+        return f"error decoding YAML: {why}"
+    if type_ == STRATEGIC_MERGE_PATCH:
+        return why
+    if strict:
+        return f"error decoding patch: {why}"
+    return merge.BAD_PATCH if type_ == MERGE_PATCH else why
 
 
 def _unknown_fields(operations: Any) -> list[str]:
@@ -105,9 +111,9 @@ def apply(patch: Patch, current: Object, what: What) -> Object:
     if patch.fault is not None:
         raise patch.fault
     if patch.type == MERGE_PATCH:
-        return merge.apply(current, patch.body)
+        return merge.apply(current, patch.body, strict=patch.strict)
     if patch.type == JSON_PATCH:
-        return json_patch.apply(current, patch.body)
+        return json_patch.apply(current, patch.body, strict=patch.strict)
     return strategic.apply(current, patch.body, type_of(what))
 
 

@@ -1,5 +1,6 @@
 """JSON Patch (RFC 6902), with the leniencies and messages of the library upstream uses (evanphx/json-patch v4):
-negative indices count from the end, and testing a missing member against null succeeds.
+negative indices count from the end, a member that is missing is null to ``test`` and ``copy``, and ``replace`` adds it;
+nothing but ``replace`` and ``test`` speaks of the whole document.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MAX_COPIED_BYTES = 3 * 1024 * 1024
 REJECTED = "the server rejected our request due to an error in our request"
 
 _INDEX = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
-_GO_KINDS = {str: "string", bool: "bool", int: "number", float: "number", dict: "object"}
+_GO_KINDS = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
 
 
 class PatchError(ValueError):
@@ -30,25 +31,32 @@ def _malformed(found: str, wanted: str) -> BadRequest:
     return BadRequest(f"error decoding patch: json: cannot unmarshal {found} into Go {wanted}")
 
 
-def _check(operations: Any) -> list[dict[str, Any]]:
+def _check(operations: Any, *, strict: bool) -> list[dict[str, Any]]:
+    """The operations. Upstream reads them once more, into other types, where fields are validated."""
     if operations is None:
         return []
     if not isinstance(operations, list):
-        raise _malformed(_GO_KINDS[type(operations)], "value of type []handlers.jsonPatchOp")
+        found = _GO_KINDS[type(operations)]
+        if not strict:
+            raise BadRequest(f"json: cannot unmarshal {found} into Go value of type jsonpatch.Patch")
+        raise _malformed(found, "value of type []handlers.jsonPatchOp")
     for operation in operations:
+        if operation is None:
+            continue
         if not isinstance(operation, dict):
-            found = "array" if isinstance(operation, list) else _GO_KINDS.get(type(operation), "null")
+            found = _GO_KINDS[type(operation)]
+            if not strict:
+                raise BadRequest(f"json: cannot unmarshal {found} into Go value of type jsonpatch.Operation")
             raise _malformed(found, "value of type handlers.jsonPatchOp")
-        for name in ("op", "path", "from"):
+        for name in ("op", "path", "from") if strict else ():
             value = operation.get(name)
             if value is not None and not isinstance(value, str):
-                found = "array" if isinstance(value, list) else _GO_KINDS[type(value)]
-                raise _malformed(found, f"struct field jsonPatchOp.{name} of type string")
+                raise _malformed(_GO_KINDS[type(value)], f"struct field jsonPatchOp.{name} of type string")
     if len(operations) > MAX_OPERATIONS:
         raise RequestEntityTooLarge(
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         )
-    return operations
+    return [operation or {} for operation in operations]
 
 
 def _split(pointer: str) -> list[str]:
@@ -66,10 +74,9 @@ def _index(items: list[Any], key: str, size: int) -> int:
 
 
 def _get(container: Any, key: str) -> Any:
+    """What is there; of an object, None where nothing is."""
     if isinstance(container, dict):
-        if key not in container:
-            raise PatchError(f"unable to get nonexistent key: {key}: missing value")
-        return container[key]
+        return container.get(key)
     return container[_index(container, key, len(container))]
 
 
@@ -96,9 +103,6 @@ class _Patch:
         return at, parts[-1]
 
     def add(self, pointer: str, value: Any, name: str = "add") -> None:
-        if pointer == "":
-            self.document = value
-            return
         container, key = self.find(pointer)
         if container is None:
             raise PatchError(f'{name} operation does not apply: doc is missing path: "{pointer}": missing value')
@@ -123,19 +127,20 @@ class _Patch:
 
     def replace(self, pointer: str, value: Any) -> None:
         if pointer == "":
+            if not isinstance(value, (dict, list)):
+                raise PatchError("replace operation value must be object or array")
             self.document = value
             return
         container, key = self.find(pointer)
         if container is None:
             raise PatchError(f"replace operation does not apply: doc is missing path: {pointer}: missing value")
-        try:
-            _get(container, key)
-        except PatchError as e:
-            raise PatchError(f"replace operation does not apply: doc is missing key: {pointer}: missing value") from e
         if isinstance(container, dict):
             container[key] = value
-        else:
+            return
+        try:
             container[_index(container, key, len(container))] = value
+        except PatchError as e:
+            raise PatchError(f"replace operation does not apply: doc is missing key: {pointer}: missing value") from e
 
     def source(self, pointer: str, name: str) -> Any:
         container, key = self.find(pointer)
@@ -167,7 +172,7 @@ class _Patch:
             container, key = self.find(pointer)
             if container is None:
                 raise PatchError(f"test operation does not apply: is missing path: {pointer}: missing value")
-            found = container.get(key) if isinstance(container, dict) else _get(container, key)
+            found = _get(container, key)
         if not _equal(found, value):
             raise PatchError(f"testing value {pointer} failed: test failed")
 
@@ -185,11 +190,14 @@ def _text(operation: dict[str, Any], name: str) -> str:
     value = operation.get(name)
     if value is None:
         raise PatchError(f"operation missing {name} field: missing value")
-    return str(value)
+    if not isinstance(value, str):
+        raise PatchError(f"json: cannot unmarshal {_GO_KINDS[type(value)]} into Go value of type string")
+    return value
 
 
 def _apply_one(patch: _Patch, operation: dict[str, Any]) -> None:
-    kind, path = operation.get("op"), _text(operation, "path")
+    kind = operation.get("op")
+    path = _text(operation, "path")
     if kind == "add":
         patch.add(path, clone(operation.get("value")))
     elif kind == "remove":
@@ -206,19 +214,20 @@ def _apply_one(patch: _Patch, operation: dict[str, Any]) -> None:
         raise PatchError(f"Unexpected kind: {kind}")
 
 
-def apply(obj: Object, operations: Any) -> Object:
-    """The object with the operations applied, all or none.
+def apply(obj: Object, operations: Any, *, strict: bool = True) -> Object:
+    """The object with the operations applied, all or none. Unless `strict`, operations are not looked at before they
+    are applied.
 
     Raises `BadRequest` for what is no list of operations, `Invalid` (422) where one does not apply, and
     `RequestEntityTooLarge`.
     """
     patch = _Patch(clone(obj))
-    checked = _check(operations)
+    checked = _check(operations, strict=strict)
     try:
         for operation in checked:
             _apply_one(patch, operation)
         if not isinstance(patch.document, dict):
             raise PatchError("the document is no object any more")
     except PatchError as e:
-        raise Invalid(REJECTED) from e
+        raise Invalid(REJECTED, details={}) from e
     return patch.document

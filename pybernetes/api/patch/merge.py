@@ -29,11 +29,14 @@ def _merge(live: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     return target
 
 
-def apply(obj: Object, patch: Any) -> Object:
+BAD_PATCH = "Invalid JSON Patch"
+
+
+def apply(obj: Object, patch: Any, *, strict: bool = True) -> Object:
     """The object with the patch merged in, a new one that shares what stays. Raises `BadRequest` for a patch that is
-    no object."""
-    if patch is None:
-        patch = {}
+    no object; `strict` where upstream would have read it once more before."""
+    if patch is None or (not strict and not isinstance(patch, dict)):
+        raise BadRequest(BAD_PATCH)
     if not isinstance(patch, dict):
         raise BadRequest(
             f"error decoding patch: json: cannot unmarshal {_GO_KINDS[type(patch)]} "

@@ -175,7 +175,7 @@ def _check_items(*lists: list[Any]) -> bool:
     """Whether the items are maps. Raises where they are lists, or of several kinds."""
     kinds = {dict if isinstance(v, dict) else list if isinstance(v, list) else type(v) for one in lists for v in one}
     if list in kinds:
-        raise Invalid(REJECTED) from ValueError(_LISTS_OF_LISTS)
+        raise Invalid(REJECTED, details={}) from ValueError(_LISTS_OF_LISTS)
     if len(kinds) > 1 and not kinds <= {int, float}:
         raise BadRequest(f"list element types are not identical: {go_text(list(lists))}")
     return kinds == {dict}

@@ -46,6 +46,7 @@ async def test_media_types(server: Server) -> None:
         (MERGE, b"[]",
          "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"),
         (MERGE, b"{", "error decoding patch: unexpected end of JSON input"),
+        (MERGE, b"null", "Invalid JSON Patch"),
         (STRATEGIC, b"[]", "json: cannot unmarshal array into Go value of type map[string]interface {}"),
         (STRATEGIC, b"{", "unexpected end of JSON input"),
         (APPLY, b"a: {", "error decoding YAML: yaml: "),
@@ -63,13 +64,32 @@ async def test_bodies_that_are_no_patch(server: Server, content_type: str, body:
 
 
 @pytest.mark.parametrize(
+    ("content_type", "body", "status", "message"),
+    [
+        (JSON, b"{", 400, "unexpected end of JSON input"),
+        (JSON, b"{}", 400, "json: cannot unmarshal object into Go value of type jsonpatch.Patch"),
+        (JSON, b"[1]", 400, "json: cannot unmarshal number into Go value of type jsonpatch.Operation"),
+        (JSON, b'[{"op":"add","path":5}]', 422, REJECTED),
+        (MERGE, b"{", 400, "Invalid JSON Patch"),
+        (MERGE, b"5", 400, "Invalid JSON Patch"),
+    ],
+)
+async def test_bodies_that_are_no_patch_where_fields_are_not_validated(
+    server: Server, content_type: str, body: bytes, status: int, message: str
+) -> None:
+    await server.post(MAPS, config_map("a"))
+    answer = await send(server, f"{MAPS}/a", body, content_type, fieldValidation="Ignore")
+    assert (answer.status, answer.json["message"]) == (status, message)
+
+
+@pytest.mark.parametrize(
     "operation",
     [
         {"op": "test", "path": "/data/x", "value": "2"},
         {"op": "remove", "path": "/data/y"},
-        {"op": "replace", "path": "/data/y", "value": "1"},
+        {"op": "replace", "path": "/data/y/z", "value": "1"},
         {"op": "add", "path": "/data/y/z", "value": "1"},
-        {"op": "copy", "from": "/data/y", "path": "/data/z"},
+        {"op": "move", "from": "/data/y", "path": "/data/z"},
         {"op": "jump", "path": "/data/x"},
         {"op": "add", "value": "1"},
     ],
@@ -78,6 +98,7 @@ async def test_json_patches_that_do_not_apply(server: Server, operation: Any) ->
     made = (await server.post(MAPS, config_map("a", x="1"))).json
     answer = await server.patch(f"{MAPS}/a", [{"op": "add", "path": "/data/w", "value": "1"}, operation], "json")
     assert answer.status == 422 and answer.json["reason"] == "Invalid" and answer.json["message"] == REJECTED
+    assert answer.json["details"] == {}
     assert (await server.get(f"{MAPS}/a")).json == made
 
 

@@ -36,6 +36,8 @@ DOC = {"a": {"b": 1, "~/": 2}, "l": [1, 2, 3]}
          {**DOC, "x": [0, 1, 2, 3]}),
         ([{"op": "test", "path": "/l", "value": [1, 2, 3]}, {"op": "test", "path": "/zz", "value": None}], DOC),
         ([{"op": "replace", "path": "", "value": {"new": 1}}], {"new": 1}),
+        ([{"op": "replace", "path": "/zz", "value": 1}], {**DOC, "zz": 1}),
+        ([{"op": "copy", "from": "/zz", "path": "/x"}], {**DOC, "x": None}),
         ([], DOC),
     ],
 )  # fmt: skip
@@ -54,20 +56,26 @@ def test_json_patch(operations: Any, result: Any) -> None:
          "error in remove for path: '/zz': Unable to remove nonexistent key: zz: missing value"),
         ({"op": "add", "path": "/x/y", "value": 1},
          'add operation does not apply: doc is missing path: "/x/y": missing value'),
-        ({"op": "replace", "path": "/zz", "value": 1},
-         "replace operation does not apply: doc is missing key: /zz: missing value"),
+        ({"op": "replace", "path": "/l/7", "value": 1},
+         "replace operation does not apply: doc is missing key: /l/7: missing value"),
+        ({"op": "replace", "path": "/zz/y", "value": 1},
+         "replace operation does not apply: doc is missing path: /zz/y: missing value"),
+        ({"op": "move", "from": "/zz", "path": "/x"}, "Unable to remove nonexistent key: zz: missing value"),
+        ({"op": "add", "path": "", "value": {}}, 'doc is missing path: "": missing value'),
+        ({"op": "copy", "from": "/a", "path": ""}, 'doc is missing path: "": missing value'),
         ({"op": "add", "path": "/l/7", "value": 1}, "Unable to access invalid index: 7: invalid index referenced"),
         ({"op": "add", "path": "/l/x", "value": 1}, 'strconv.Atoi: parsing "x": invalid syntax'),
         ({"op": "jump", "path": "/a"}, "Unexpected kind: jump"),
         ({"op": "add", "value": 1}, "operation missing path field: missing value"),
         ({"op": "move", "from": "/a", "path": "/a/b"}, "invalid state detected"),
-        ({"op": "replace", "path": "", "value": 1}, "the document is no object any more"),
+        ({"op": "replace", "path": "", "value": 1}, "replace operation value must be object or array"),
+        ({"op": "replace", "path": "", "value": []}, "the document is no object any more"),
     ],
 )  # fmt: skip
 def test_json_patch_that_does_not_apply(operation: Any, why: str) -> None:
     with pytest.raises(Invalid) as e:
         json_patch.apply(DOC, [{"op": "add", "path": "/half", "value": "done"}, operation])
-    assert e.value.code == 422
+    assert e.value.code == 422 and e.value.to_status()["details"] == {}
     assert e.value.message == "the server rejected our request due to an error in our request"
     assert why in str(e.value.__cause__)
     assert "half" not in DOC
@@ -78,6 +86,16 @@ def test_malformed_json_patch() -> None:
         json_patch.apply(DOC, {"op": "add"})
     with pytest.raises(BadRequest, match=r"cannot unmarshal number into Go struct field jsonPatchOp\.path"):
         json_patch.apply(DOC, [{"op": "add", "path": 1}])
+    for operations, why in (
+        ({}, "json: cannot unmarshal object into Go value of type jsonpatch.Patch"),
+        (["x"], "json: cannot unmarshal string into Go value of type jsonpatch.Operation"),
+    ):
+        with pytest.raises(BadRequest) as e:
+            json_patch.apply(DOC, operations, strict=False)
+        assert e.value.message == why
+    for unfit in ({"op": 1, "path": "/a"}, {"op": "add", "path": 1}, None):
+        with pytest.raises(Invalid):
+            json_patch.apply(DOC, [unfit], strict=False)
     with pytest.raises(RequestEntityTooLarge, match="maximum operations in a JSON patch is 10000, got 10001"):
         json_patch.apply(DOC, [{"op": "test", "path": "/l/0", "value": 1}] * 10_001)
 
