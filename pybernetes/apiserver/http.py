@@ -296,10 +296,7 @@ class HTTPHandler:
         else:
             await self._queue(state, flow, width)
         flow.schema.dispatched += 1
-        selector = query.get("fieldSelector", "") if query and not info.name else ""
-        self._operations.authorize(
-            info, field_selector=selector if selector or verb in ("list", "watch", "deletecollection") else None
-        )
+        self._operations.authorize_request(info)
         state.media = media = self._media(info, request, query)
         match verb:
             case "get":

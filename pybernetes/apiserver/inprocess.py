@@ -90,7 +90,7 @@ class InProcessClient:
     ) -> ObjectList:
         operations = self._operations()
         info = self._info("list", resource, namespace)
-        operations.authorize(info, field_selector=field_selector)
+        operations.authorize(info, field_selector=field_selector, label_selector=label_selector)
         listing = await operations.list(
             info, ListOptions(label_selector, field_selector, limit, continue_token, resource_version)
         )
@@ -110,7 +110,7 @@ class InProcessClient:
         """See `Client.watch`. Raises `ServiceUnavailable` when the server stops."""
         operations = self._operations()
         info = self._info("watch", resource, namespace)
-        operations.authorize(info, field_selector=field_selector)
+        operations.authorize(info, field_selector=field_selector, label_selector=label_selector)
         options = ListOptions(label_selector, field_selector, resource_version=resource_version, watch=True)
         watcher, _ = await operations.watch(info, options)
         timeout = timeout_seconds or random.uniform(1, 2) * TIMEOUT_SECONDS_MIN
@@ -201,7 +201,7 @@ class InProcessClient:
     ) -> None:
         operations = self._operations()
         info = self._info("deletecollection", resource, namespace)
-        operations.authorize(info, field_selector=field_selector)
+        operations.authorize(info, field_selector=field_selector, label_selector=label_selector)
         await operations.delete_collection(
             info, ListOptions(label_selector, field_selector), DeleteOptions(propagation_policy=propagation)
         )

@@ -104,6 +104,8 @@ class Attributes:
     """For non-resource requests."""
     field_selector: str | None = None
     """Of a list, watch or deletecollection; None where the asker does not say."""
+    label_selector: str = ""
+    """Of a list, watch or deletecollection."""
     about_resource: bool = False
     """Set where a resource is meant even though none is named."""
 

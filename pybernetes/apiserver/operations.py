@@ -38,6 +38,7 @@ from pybernetes.apiserver.settled import SettledSpecs
 from pybernetes.apiserver.watching import Watcher
 from pybernetes.client.interface import APPLY_PATCH
 
+_SELECTING = frozenset(("list", "watch", "deletecollection"))
 _DECISION = "authorization.k8s.io/decision"
 _REASON = "authorization.k8s.io/reason"
 _SCALE: tuple[str, str, str] = ("autoscaling", "v1", "Scale")
@@ -72,7 +73,19 @@ class Operations:
 
     # ---- authorization
 
-    def authorize(self, info: RequestInfo, verb: str = "", field_selector: str | None = None) -> None:
+    def authorize_request(self, info: RequestInfo) -> None:
+        """`authorize`, with the selectors of the request's query."""
+        if info.verb not in _SELECTING:
+            self.authorize(info)
+        elif info.query and not info.name:
+            fields, labels = info.query.get("fieldSelector", ""), info.query.get("labelSelector", "")
+            self.authorize(info, field_selector=fields, label_selector=labels)
+        else:
+            self.authorize(info, field_selector="")
+
+    def authorize(
+        self, info: RequestInfo, verb: str = "", field_selector: str | None = None, label_selector: str = ""
+    ) -> None:
         """Raises `Forbidden`, worded as upstream."""
         resource = info.resource
         if resource is None:
@@ -87,7 +100,7 @@ class Operations:
                 namespace = name
             attributes = Attributes(
                 info.user, verb or info.verb, namespace, resource.group, resource.version, resource.plural,
-                info.subresource, name, info.path, field_selector,
+                info.subresource, name, info.path, field_selector, label_selector,
             )  # fmt: skip
         decision = self._authorizer.authorize(attributes)
         if not decision.allowed:

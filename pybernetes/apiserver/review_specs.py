@@ -99,9 +99,9 @@ def attributes(spec: Object, user: User) -> tuple[Attributes, str]:
     if not fields_whole:
         ignored = "partially ignored" if fields else "ignored"
         faults.append(f"spec.resourceAttributes.fieldSelector {ignored} due to parse error")
-    known, labels_whole = _label_selector(asked.get("labelSelector"))
+    labels, labels_whole = _label_selector(asked.get("labelSelector"))
     if not labels_whole:
-        ignored = "partially ignored" if known else "ignored"
+        ignored = "partially ignored" if labels else "ignored"
         faults.append(f"spec.resourceAttributes.labelSelector {ignored} due to parse error")
     return (
         Attributes(
@@ -114,6 +114,7 @@ def attributes(spec: Object, user: User) -> tuple[Attributes, str]:
             subresource=str(asked.get("subresource") or ""),
             name=str(asked.get("name") or ""),
             field_selector=fields,
+            label_selector=labels,
             # One that names no resource is about resources all the same: nothing allows it but "*".
             about_resource=True,
         ),
@@ -130,26 +131,27 @@ def _field_selector(selector: Object | None) -> tuple[str, bool]:
             return str(selectors.parse_field_selector(selector["rawSelector"])), True
         except selectors.SelectorError:
             return "", False
-    terms, whole = [], True
+    terms: list[selectors.FieldRequirement] = []
+    whole = True
     for requirement in selector.get("requirements") or ():
-        sign = {"In": "=", "NotIn": "!="}.get(requirement.get("operator") or "")
+        operator = requirement.get("operator")
         values: Sequence[str] = requirement.get("values") or ()
-        if sign is None or len(values) != 1:
+        if operator not in ("In", "NotIn") or len(values) != 1:
             whole = False
         else:
-            terms.append(f"{requirement.get('key')}{sign}{values[0]}")
-    return ",".join(terms), whole
+            terms.append(selectors.FieldRequirement(str(requirement.get("key")), values[0], operator == "NotIn"))
+    return str(selectors.FieldSelector(tuple(terms))), whole
 
 
-def _label_selector(selector: Object | None) -> tuple[bool, bool]:
-    """(whether anything of it was understood, whether all was)."""
+def _label_selector(selector: Object | None) -> tuple[str, bool]:
+    """(as a request's query would carry it, whether all of it was understood)."""
     if selector is None:
-        return False, True
+        return "", True
     if selector.get("rawSelector"):
         try:
-            selectors.parse_label_selector(selector["rawSelector"])
+            return str(selectors.parse_label_selector(selector["rawSelector"])), True
         except selectors.SelectorError:
-            return False, False
-        return True, True
-    known = [r.get("operator") in ("In", "NotIn", "Exists", "DoesNotExist") for r in selector.get("requirements") or ()]
-    return any(known), all(known)
+            return "", False
+    requirements = selector.get("requirements") or ()
+    known = [r for r in requirements if r.get("operator") in ("In", "NotIn", "Exists", "DoesNotExist")]
+    return str(selectors.from_label_selector({"matchExpressions": known})), len(known) == len(requirements)

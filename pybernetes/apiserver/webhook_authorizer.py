@@ -18,6 +18,7 @@ from collections import OrderedDict
 import orjson
 import structlog
 
+from pybernetes.api import selectors
 from pybernetes.api.meta import Object
 from pybernetes.apiserver.authorization import denial_message
 from pybernetes.apiserver.authorization_config import AuthorizationWebhook
@@ -135,9 +136,43 @@ def _spec(attributes: Attributes, version: str, *, whole: bool = False) -> Objec
             "subresource": attributes.subresource,
             "name": attributes.name,
         }
-        if attributes.field_selector:
-            resource["fieldSelector"] = {"rawSelector": attributes.field_selector}
+        if attributes.field_selector and (fields := _field_requirements(attributes.field_selector)):
+            resource["fieldSelector"] = {"requirements": fields}
+        if attributes.label_selector and (labels := _label_requirements(attributes.label_selector)):
+            resource["labelSelector"] = {"requirements": labels}
         spec["resourceAttributes"] = {key: value for key, value in resource.items() if value or whole}
     else:
         spec["nonResourceAttributes"] = {"path": attributes.path, "verb": attributes.verb}
     return {key: value for key, value in spec.items() if value or whole}
+
+
+def _field_requirements(text: str) -> list[Object]:
+    """None of a selector that cannot be understood: the request is refused for that, if it is allowed."""
+    try:
+        selector = selectors.parse_field_selector(text)
+    except selectors.SelectorError:
+        return []
+    return [
+        {"key": r.field, "operator": "NotIn" if r.negated else "In", "values": [r.value]} for r in selector.requirements
+    ]
+
+
+_OPERATORS = {
+    selectors.EQUALS: "In", selectors.DOUBLE_EQUALS: "In", selectors.IN: "In", selectors.NOT_EQUALS: "NotIn",
+    selectors.NOT_IN: "NotIn", selectors.EXISTS: "Exists", selectors.DOES_NOT_EXIST: "DoesNotExist",
+}  # fmt: skip
+
+
+def _label_requirements(text: str) -> list[Object]:
+    """Comparisons of numbers have no name there and are left out: what is asked is wider then, never narrower."""
+    try:
+        selector = selectors.parse_label_selector(text)
+    except selectors.SelectorError:
+        return []
+    found: list[Object] = []
+    for requirement in selector.requirements:
+        operator = _OPERATORS.get(requirement.operator)
+        if operator is not None:
+            values = {"values": list(requirement.values)} if requirement.values else {}
+            found.append({"key": requirement.key, "operator": operator, **values})
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -54,6 +55,36 @@ async def test_a_webhook_decides_for_whom_rbac_has_no_opinion(pki: ClusterPKI, t
                 "version": "v1",
                 "resource": "configmaps",
             }
+            # Selectors only narrow what is asked for, so what has no name there is left out.
+            fields, labels = "metadata.name!=x,metadata.namespace==default", "a=b,c in (z,y),!d,e,f>3"
+            selected = f"{MAPS}?fieldSelector={quote(fields)}&labelSelector={quote(labels)}"
+            told_fields = [
+                {"key": "metadata.name", "operator": "NotIn", "values": ["x"]},
+                {"key": "metadata.namespace", "operator": "In", "values": ["default"]},
+            ]
+            told_labels = [
+                {"key": "a", "operator": "In", "values": ["b"]},
+                {"key": "c", "operator": "In", "values": ["y", "z"]},
+                {"key": "d", "operator": "DoesNotExist"},
+                {"key": "e", "operator": "Exists"},
+            ]
+            assert (await ask(server, alice, "GET", selected)).status == 200
+            resource = asked[-1]["spec"]["resourceAttributes"]
+            assert resource["fieldSelector"] == {"requirements": told_fields}
+            assert resource["labelSelector"] == {"requirements": told_labels}
+            assert (await ask(server, alice, "GET", f"{MAPS}?labelSelector=a+in&fieldSelector=a")).status == 400
+            assert asked[-1]["spec"]["resourceAttributes"] is resource, "asked without selectors, and known"
+            narrow = {"verb": "list", "resource": "configmaps", "labelSelector": {"requirements": told_labels[1:3]}}
+            narrow["fieldSelector"] = {
+                "requirements": [{"key": "metadata.name", "operator": "In", "values": ["a,b=c"]}]
+            }
+            told = await ask(server, alice, "POST", REVIEWS, {"spec": {"resourceAttributes": narrow}})
+            assert told.json["status"]["allowed"] is True
+            resource = asked[-1]["spec"]["resourceAttributes"]
+            assert (resource["fieldSelector"], resource["labelSelector"]) == (
+                narrow["fieldSelector"],
+                narrow["labelSelector"],
+            )
             made = await ask(server, alice, "POST", MAPS, {"metadata": {"name": "m"}, "data": {"a": "b"}})
             assert made.status == 201 and made.json["data"] == {"a": "b"}
             refused = await ask(server, alice, "DELETE", MAPS + "/m", {"gracePeriodSeconds": 0})

@@ -52,7 +52,7 @@ def authorize_for(user: User, authorizer: Authorizer) -> Authorize:
             else:
                 attributes = Attributes(
                     who, check.verb, check.namespace, check.group, "*", check.resource, check.subresource, check.name,
-                    field_selector=check.field_selector or None,
+                    field_selector=check.field_selector or None, label_selector=check.label_selector,
                 )  # fmt: skip
             decision = authorizer.authorize(attributes)
             answer = known[check] = (decision.allowed, decision.reason)
