@@ -18,6 +18,7 @@ from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.api.user import User
 from pybernetes.apiserver.options import DeleteOptions
+from pybernetes.lib.records import record
 
 Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
 
@@ -88,7 +89,7 @@ class Authenticator(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Attributes:
     """What authorization judges."""
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
+from pybernetes.lib.records import record
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -24,7 +25,7 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 Propagation = Literal["Orphan", "Background", "Foreground"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WatchEvent:
     """One event of a watch. A BOOKMARK's object carries only kind, apiVersion and its resourceVersion."""
 

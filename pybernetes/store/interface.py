@@ -8,8 +8,9 @@ one contract suite in ``tests/contract`` runs on all.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from pybernetes.lib.records import record
 
 
 class StoreError(Exception):
@@ -52,7 +53,7 @@ class StoreCorrupt(StoreError):
     """What is stored is damaged: it is not what was once written."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeyValue:
     key: str
     value: bytes
@@ -63,7 +64,7 @@ class KeyValue:
     lease: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RangeResult:
     items: list[KeyValue]
     """In key order."""
@@ -74,7 +75,7 @@ class RangeResult:
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compare:
     """A condition on a key: its mod_revision (0: does not exist), create_revision or version equals `value`."""
 
@@ -83,14 +84,14 @@ class Compare:
     target: Literal["mod_revision", "create_revision", "version"] = "mod_revision"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Put:
     key: str
     value: bytes
     lease: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Delete:
     key: str
 
@@ -98,7 +99,7 @@ class Delete:
 Operation = Put | Delete
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TxnResult:
     succeeded: bool
     revision: int
@@ -107,7 +108,7 @@ class TxnResult:
     """Where a comparison failed: each compared key as it is now, in the order of the comparisons."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """A change of one key. A deletion has no `value`; `previous` is what was there before, None for a creation."""
 
@@ -120,7 +121,7 @@ class Event:
     previous: KeyValue | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WatchBatch:
     """Whole revisions, in order. An empty batch only says how far the watch has come."""
 

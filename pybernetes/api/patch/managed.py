@@ -16,6 +16,7 @@ import orjson
 from pybernetes.api.meta import Object, metadata
 from pybernetes.api.patch.fields import FieldSet, parse, union
 from pybernetes.api.time import format_time
+from pybernetes.lib.records import record
 
 Operation = Literal["Apply", "Update"]
 Key = tuple[str, str, str, str]
@@ -51,7 +52,7 @@ class Manager:
         return f"{text} using {self.api_version}" if self.operation == "Update" else text
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """One manager's fields, and when it set one last (as text, empty for unknown)."""
 

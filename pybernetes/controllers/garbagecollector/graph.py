@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from pybernetes.api.meta import Object, is_deleting, metadata, name_of, namespace_of, uid_of
 from pybernetes.api.resources import Resource
+from pybernetes.lib.records import record
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
@@ -33,7 +33,7 @@ def orphans_dependents(obj: Object) -> bool:
     return is_deleting(obj) and ORPHAN in finalizers_of(obj)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Node:
     resource: Resource
     obj: Object
