@@ -7,7 +7,7 @@ Source: the API reference of Kubernetes 1.37; stable (GA) versions only, as upst
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 CRUD = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 STATUS_VERBS = ("get", "patch", "update")
@@ -44,15 +44,24 @@ class Resource:
     storage_group: str | None = None
     deprecation: str = ""
     """What every answer about it warns of."""
+    # Made once: resources are keys of many tables on the way of every request.
+    api_version: str = field(init=False, compare=False, repr=False)
+    """``v1`` or ``apps/v1``: what an object's apiVersion field says."""
+    storage_id: str = field(init=False, compare=False, repr=False)
+    """The identity of what is stored: two versions or groups of one stored kind share it."""
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        group = self.group if self.storage_group is None else self.storage_group
+        for name, value in (
+            ("api_version", f"{self.group}/{self.version}" if self.group else self.version),
+            ("storage_id", f"{group or 'core'}/{self.storage_plural or self.plural}"),
+            ("_hash", hash((self.group, self.version, self.plural))),
+        ):
+            object.__setattr__(self, name, value)
 
     def __hash__(self) -> int:
-        # Resources are keys of many tables on the way of every request: not all their fields, each time.
-        return hash((self.group, self.version, self.plural))
-
-    @property
-    def api_version(self) -> str:
-        """``v1`` or ``apps/v1``: what an object's apiVersion field says."""
-        return f"{self.group}/{self.version}" if self.group else self.version
+        return self._hash
 
     @property
     def list_kind(self) -> str:
@@ -62,12 +71,6 @@ class Resource:
     def group_resource(self) -> str:
         """``pods`` or ``deployments.apps``: how error messages name the resource."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
-
-    @property
-    def storage_id(self) -> str:
-        """The identity of what is stored: two versions or groups of one stored kind share it."""
-        group = self.group if self.storage_group is None else self.storage_group
-        return f"{group or 'core'}/{self.storage_plural or self.plural}"
 
     @property
     def has_status(self) -> bool:

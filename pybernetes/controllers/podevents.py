@@ -28,6 +28,9 @@ class OwnerEvents:
         return f"{namespace_of(obj)}/{ref['name']}"
 
     def __call__(self, old: Object | None, new: Object | None) -> None:
+        if old is None and new is not None and not len(self._owners) and not new["metadata"].get("ownerReferences"):
+            # An orphan that nobody could adopt.
+            return
         if old is not None and new is not None:
             meta, meta_before = new["metadata"], old["metadata"]
             if (

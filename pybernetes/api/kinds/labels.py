@@ -24,19 +24,46 @@ def label_name(faults: Faults, path: str, name: str) -> None:
     faults.each(path, name, _qualified_name(name))
 
 
+_good_maps: set[tuple[tuple[str, str], ...]] = set()
+_good_keys: set[tuple[str, ...]] = set()
+"""Labels, and the keys of annotations, that had no fault: objects of one template bring the same ones."""
+_KEPT_MAX = 4096
+_MEMBERS_MAX = 16
+
+
+def _keep(known: set[Any], one: Any) -> None:
+    if len(known) >= _KEPT_MAX:
+        known.clear()
+    known.add(one)
+
+
 def label_map(faults: Faults, path: str, values: Mapping[str, str] | None) -> None:
-    for key, value in (values or {}).items():
+    if not values:
+        return
+    items = tuple(values.items())
+    if items in _good_maps:
+        return
+    before = len(faults)
+    for key, value in items:
         faults.each(path, key, _qualified_name(key))
         faults.each(path, value, _label_value(value))
+    # Good ones are short: names and values have a bound.
+    if len(faults) == before and len(items) <= _MEMBERS_MAX:
+        _keep(_good_maps, items)
 
 
 def annotation_map(faults: Faults, path: str, values: Mapping[str, str] | None) -> None:
     if not values:
         return
+    keys, before = tuple(values), len(faults)
+    if keys not in _good_keys:
+        for key in keys:
+            # Annotation keys may have upper case where label keys may not: upstream lowers them first.
+            faults.each(path, key, _qualified_name(key.lower()))
+        if len(faults) == before and len(keys) <= _MEMBERS_MAX:
+            _keep(_good_keys, keys)
     total = 0
     for key, value in values.items():
-        # Annotation keys may have upper case where label keys may not: upstream lowers them first.
-        faults.each(path, key, _qualified_name(key.lower()))
         total += len(key.encode()) + len(value.encode())
     if total > ANNOTATIONS_LIMIT_BYTES:
         faults.too_long(path, ANNOTATIONS_LIMIT_BYTES)
