@@ -449,7 +449,10 @@ class HTTPHandler:
             api_version, kind = what.api_version, what.kind
         else:
             api_version, kind = f"{what[0]}/{what[1]}" if what[0] else what[1], what[2]
-        return await _parse(request, api_version, kind, find_duplicates=options.field_validation != "Ignore")
+        if options.field_validation == "Ignore":
+            return await _parse(request, api_version, kind)
+        specs = self._operations.recent_specs(what)
+        return await _parse(request, api_version, kind, find_duplicates=True, specs=specs)
 
     async def _read_patch(self, request: Request, options: WriteOptions) -> patching.Patch:
         content_type = request.content_type
@@ -489,7 +492,9 @@ async def _read(request: Request) -> bytes:
     return await request.read()
 
 
-async def _parse(request: Request, api_version: str, kind: str, *, find_duplicates: bool = False) -> text.Body:
+async def _parse(
+    request: Request, api_version: str, kind: str, *, find_duplicates: bool = False, specs: Sequence[bytes] = ()
+) -> text.Body:
     """The request's body as a plain object, which is empty for no body. Raises `BadRequest` and others."""
     content_type = request.content_type if "Content-Type" in request.headers else "application/json"
     media_type = _BODY_TYPES.get(content_type)
@@ -503,7 +508,7 @@ async def _parse(request: Request, api_version: str, kind: str, *, find_duplicat
         return text.Body(protobuf.decode(body, api_version, kind))
     if not body and kind == "DeleteOptions":
         return text.Body({})
-    return text.parse_body(body, media_type, kind, find_duplicates=find_duplicates)
+    return text.parse_body(body, media_type, kind, find_duplicates=find_duplicates, specs=specs)
 
 
 class _State:

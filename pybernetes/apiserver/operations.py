@@ -156,6 +156,10 @@ class Operations:
         info.warnings += warnings
         return obj
 
+    def recent_specs(self, what: What) -> Sequence[bytes]:
+        """Texts of which a body's spec may be one that was seen before."""
+        return self._settled.recent(what) if isinstance(what, Resource) else ()
+
     def _to_storage(self, resource: Resource, obj: Object) -> Object:
         obj = conversion.to_storage(resource, obj)
         self.kinds.strategy(resource).default(obj)
