@@ -134,7 +134,8 @@ class WatchStreams:
         timer = loop.call_at(next_bookmark, watcher.wake) if bookmarks else None
         try:
             while True:
-                frames = await watcher.next()
+                # Where nothing is there yet, the end of the initial events is said at once: clients wait for it.
+                frames = await watcher.next(wait=initial_end is None)
                 # While this writes, the cache goes on: bookmarks speak of this moment and not of their own.
                 watcher.caught_up(self._cacher.revision)
                 ended, reached = watcher.ended, watcher.reached

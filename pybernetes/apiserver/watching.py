@@ -125,9 +125,10 @@ class Watcher:
         """Makes a waiting `next` return, with nothing if nothing came: for timers of the consumer."""
         self._wake()
 
-    async def next(self) -> list[Frame]:
-        """Everything queued, after waiting for something; empty where the watch ended or `wake` was called."""
-        if not self._queue and not self.ended:
+    async def next(self, *, wait: bool = True) -> list[Frame]:
+        """Everything queued, after waiting for something; empty where the watch ended or `wake` was called, and
+        where nothing is queued and nothing is to be waited for."""
+        if wait and not self._queue and not self.ended:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         frames = list(self._queue)

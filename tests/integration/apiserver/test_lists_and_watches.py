@@ -281,6 +281,17 @@ async def test_initial_events_end_with_a_bookmark(server: Server) -> None:
     assert (await server.get(MAPS, sendInitialEvents="true")).status == 422
 
 
+async def test_initial_events_of_nothing_end_at_once(server: Server) -> None:
+    """Client libraries hold an informer back until this bookmark comes."""
+    query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+    async with watching_(server, MAPS, labelSelector="no=such", **query) as events:
+        end = await events.next()
+        assert end is not None and end["type"] == "BOOKMARK"
+        assert end["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+        await server.post(MAPS, {"metadata": {"name": "x", "labels": {"no": "such"}}})
+        assert await events.take(1) == [("ADDED", "x")]
+
+
 async def test_bookmarks_and_timeouts(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_stream, "BOOKMARK_SECONDS", 0.05)
     async with watching_(server, MAPS, allowWatchBookmarks="true", timeoutSeconds=1, resourceVersion="") as events:
