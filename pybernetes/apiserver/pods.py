@@ -112,6 +112,8 @@ class PodHandlers:
         conditions = pod.setdefault("status", {}).setdefault("conditions", [])
         conditions[:] = [c for c in conditions if c.get("type") != "PodScheduled"]
         conditions.append(condition)
+        # It says where the pod is expected, which has come true or not.
+        pod["status"].pop("nominatedNodeName", None)
         return pod
 
     # ---- eviction

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from pybernetes.api.meta import Object
-from pybernetes.scheduler.framework import Cycle, Fit, NoFit, Resolution
+from pybernetes.scheduler.framework import Cycle, Fit, Mask, NoFit, Resolution
 from pybernetes.scheduler.nodes import NodeTable
 from pybernetes.scheduler.plugins.registry import Profile
 
 NO_NODES = "no nodes available to schedule pods"
+NO_VICTIMS = "No preemption victims found for incoming pod"
+NOT_HELPFUL = "Preemption is not helpful for scheduling"
+
+Nominee = tuple[Object, str]
+"""A pod that evictions make room for, and the node where."""
 
 
-def decide(pod: Object, table: NodeTable, profile: Profile, rng: random.Random) -> Fit | NoFit:
-    """The best node for the pod; of equally good ones any. Changes nothing."""
-    if not len(table):
-        return NoFit(NO_NODES, frozenset(p.name for p in profile.plugins))
+@dataclass(frozen=True, slots=True)
+class Feasibility:
+    """What the filters say of all nodes."""
+
+    cycle: Cycle
+    fits: Mask
+    reasons: Counter[str]
+    rejecting: frozenset[str]
+    helpless: Mask
+    """Nodes that no eviction could make fit."""
+
+
+def feasible(pod: Object, table: NodeTable, profile: Profile) -> Feasibility:
     cycle = Cycle(pod, table)
     fits = table.active.copy()
     reasons: Counter[str] = Counter()
@@ -38,15 +54,43 @@ def decide(pod: Object, table: NodeTable, profile: Profile, rng: random.Random) 
             if verdict.resolution is Resolution.UNRESOLVABLE:
                 helpless |= refused
             fits &= verdict.fits
+    return Feasibility(cycle, fits, reasons, frozenset(rejecting), helpless)
+
+
+def decide(
+    pod: Object,
+    table: NodeTable,
+    profile: Profile,
+    rng: random.Random,
+    nominees: Sequence[Nominee] = (),
+    nominated: str = "",
+) -> Fit | NoFit:
+    """The best node for the pod; of equally good ones any. `nominees` are the pods that evictions make room for and
+    that go first; `nominated` is the node where room is made for this pod, which it takes if it fits. Changes nothing.
+    """
+    if not len(table):
+        return NoFit(NO_NODES, frozenset(p.name for p in profile.plugins))
+    found = feasible(pod, table, profile)
+    fits = found.fits
+    if nominees and fits.any():
+        # It must fit beside them, and without them too: they may never come.
+        with table.assuming(nominees):
+            beside = feasible(pod, table, profile)
+        fits = fits & beside.fits
+        if not fits.any():
+            found = beside
     candidates = np.flatnonzero(fits)
     if not candidates.size:
-        return NoFit(_message(table, reasons, int(helpless.sum())), frozenset(rejecting), dict(reasons))
-    if candidates.size == 1:
+        return _no_fit(table, found)
+    row_nominated = table.row_of(nominated) if nominated else None
+    if row_nominated is not None and fits[row_nominated]:
+        chosen = row_nominated
+    elif candidates.size == 1:
         chosen = int(candidates[0])
     else:
         total = np.zeros(candidates.size)
         for scorer in profile.scores:
-            scores = scorer.score(cycle, candidates)
+            scores = scorer.score(found.cycle, candidates)
             if scores is not None:
                 total += scorer.weight * scores
         chosen = int(rng.choice(candidates[total == total.max()]))
@@ -55,14 +99,20 @@ def decide(pod: Object, table: NodeTable, profile: Profile, rng: random.Random) 
     return Fit(row.name, chosen, int(candidates.size))
 
 
-def _message(table: NodeTable, reasons: Counter[str], helpless: int) -> str:
+def _no_fit(table: NodeTable, found: Feasibility) -> NoFit:
     """Upstream's text: how many nodes, why not, and whether preemption would help."""
-    total = len(table)
-    parts = sorted(f"{count} {text}" for text, count in reasons.items())
-    message = f"0/{total} nodes are available: {', '.join(parts)}."
+    total, helpless = len(table), int(found.helpless.sum())
+    parts = sorted(f"{count} {text}" for text, count in found.reasons.items())
     preemption = []
     if total > helpless:
-        preemption.append(f"{total - helpless} No preemption victims found for incoming pod")
+        preemption.append(f"{total - helpless} {NO_VICTIMS}")
     if helpless:
-        preemption.append(f"{helpless} Preemption is not helpful for scheduling")
-    return f"{message} preemption: 0/{total} nodes are available: {', '.join(sorted(preemption))}."
+        preemption.append(f"{helpless} {NOT_HELPFUL}")
+    available = f"0/{total} nodes are available: "
+    return NoFit(
+        f"{available}{', '.join(parts)}.",
+        found.rejecting,
+        dict(found.reasons),
+        tuple(int(i) for i in np.flatnonzero(table.active & ~found.helpless)),
+        f"{available}{', '.join(sorted(preemption))}.",
+    )

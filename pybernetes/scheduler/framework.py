@@ -112,9 +112,18 @@ class Fit:
 class NoFit:
     """No node fits now. `plugins` are those that rejected some node: their events may change the outcome."""
 
-    message: str
+    summary: str
+    """How many nodes there are, and why they do not fit."""
     plugins: frozenset[str]
     reasons: Mapping[str, int] = field(default_factory=dict)
+    potential: tuple[int, ...] = ()
+    """The rows of nodes that evictions could make fit."""
+    preemption: str = ""
+    """Why evictions do not help; empty where there is nothing to say."""
+
+    @property
+    def message(self) -> str:
+        return f"{self.summary} preemption: {self.preemption}" if self.preemption else self.summary
 
 
 def normalise(raw: Scores, *, reverse: bool = False) -> Scores:

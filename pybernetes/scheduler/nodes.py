@@ -9,7 +9,8 @@ Owned by the scheduler's task; nothing here awaits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -234,8 +235,11 @@ class NodeTable:
         requests = pod_requests(pod)
         vector = self.vector({**requests, "pods": 1})
         cpu, memory = non_zero_requests(pod)
-        assigned = AssignedPod(pod, index, vector, (cpu, memory), host_ports(pod))
-        self.requested[index] += vector
+        self._count(key, AssignedPod(pod, index, vector, (cpu, memory), host_ports(pod)))
+
+    def _count(self, key: str, assigned: AssignedPod) -> None:
+        index = assigned.row
+        self.requested[index] += assigned.requests
         self.non_zero[index] += assigned.non_zero
         row = self.rows[index]
         assert row is not None
@@ -259,6 +263,34 @@ class NodeTable:
                 del row.ports[port]
         del self._pods_by_row[assigned.row][key]
         return True
+
+    @contextmanager
+    def assuming(self, pods: Iterable[tuple[Object, str]]) -> Iterator[None]:
+        """Inside, these pods count on these nodes; those that count already stay as they are."""
+        added = []
+        for pod, node in pods:
+            key = key_of(pod)
+            if key not in self.pods and node in self._row_of:
+                self.add_pod(pod, node)
+                added.append(key)
+        try:
+            yield
+        finally:
+            for key in added:
+                self.remove_pod(key)
+
+    @contextmanager
+    def without(self, row: int, pods: Iterable[str]) -> Iterator[Callable[[str], None]]:
+        """Inside, these pods of a row do not count; calling what it gives lets one of them count again."""
+        aside = {key: self._pods_by_row[row][key] for key in pods}
+        for key in aside:
+            self.remove_pod(key)
+        try:
+            yield lambda key: self._count(key, aside[key])
+        finally:
+            for key, assigned in aside.items():
+                if key not in self.pods:
+                    self._count(key, assigned)
 
     def is_counted(self, pod: Object) -> bool:
         assigned = self.pods.get(key_of(pod))
