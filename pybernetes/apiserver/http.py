@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
 
 from pybernetes.api import errors
 from pybernetes.api.meta import Object
@@ -178,7 +179,12 @@ class HTTPHandler:
             response.force_close()
         except StoreError as error:
             response = error_reply(api_error(error))
-        except (ConnectionError, HttpProcessingError) as error:
+        except web.HTTPBadRequest as error:  # an upgrade that is none
+            response = error_reply(errors.BadRequest(error.text or error.reason), state.media_for_errors())
+        except (RequestPayloadError, HttpProcessingError):
+            response = error_reply(errors.BadRequest("the body cannot be read"), state.media_for_errors())
+            response.force_close()
+        except ConnectionError as error:
             log.debug("client went away", path=request.raw_path, error=str(error))
             if state.audit is not None:
                 state.audit.closed_early()

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from cryptography import x509
 
 from pybernetes.apiserver.replies import text_reply
@@ -70,6 +70,8 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What cannot be read as HTTP is answered in Go's words, and is no matter for the log: anybody can send it."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # it went away: nobody is there to be answered
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("a request's handler failed", exc_info=exc)
         else:
@@ -82,6 +84,11 @@ class Connection(RequestHandler):
         reply.audit_id = str(uuid.uuid4()).encode()
         reply.force_close()
         return reply
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Told of what goes wrong around the handlers. The rest of a body that cannot be read matters to nobody."""
+        if not isinstance(kw.get("exc_info"), (ConnectionError, RequestPayloadError)):
+            super().log_exception(*args, **kw)
 
     def head_arrived(self) -> None:
         """The first request has come; from now on the connection may be idle as long as keep-alive allows."""
@@ -148,6 +155,8 @@ class HTTPServer(web.Server):
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=_KEEPALIVE_SECONDS,
             lingering_time=_LINGERING_SECONDS,
+            # As upstream, which takes a body as it comes, whatever its Content-Encoding says.
+            auto_decompress=False,
             max_line_size=_LINE_BYTES_MAX,
             max_field_size=_LINE_BYTES_MAX,
         )

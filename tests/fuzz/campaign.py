@@ -1,163 +1,177 @@
-"""A campaign: rounds of requests from all sources, tidied up in between, and what must never happen.
+"""A campaign: rounds of requests from all sources, several under way at once, tidied up in between, and what must
+never happen.
 
-- no answer of the 500s, but for the few that upstream gives as well;
+- no answer of the 500s, but for the few that upstream gives as well, and nothing logged as an error;
 - no answer that takes longer than `ANSWER_SECONDS_MAX`, no lost connection, no dead process;
 - no growth: once everything that was made is gone again, the process holds about what it held half-way.
+
+The same seed gives the same cases, dealt to the clients in the same order; with one client they are sent in that order
+too. A failure names its request, and where only the log tells of it, the requests that were under way.
 """
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import math
+import queue
+import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pybernetes.api.resources import BUILTIN, Resource
-from tests.fuzz.sources import NAMESPACE, SOURCES
-from tests.fuzz.target import Request, Target, fuzzed_server
+from tests.fuzz.client import ANSWER_SECONDS_MAX, Answer, Client, Hang
+from tests.fuzz.generation import ROUND_REQUESTS, rounds
+from tests.fuzz.report import Failure, Report
+from tests.fuzz.request import Case, Raw, Request
+from tests.fuzz.sources import NAMESPACE, POLICY_NAMESPACE
+from tests.fuzz.target import Held, Logged, Target, fuzzed_server
 
-ROUND_REQUESTS = 2000
-GROWTH_BYTES_MAX = 12 << 20
-"""Between the middle of a campaign and its end: at first the process imports, compiles and fills its caches."""
-DESCRIPTORS_MAX = 8
-"""More than at first, by the end."""
+CLIENTS = 8
 FAILURES_MAX = 50
 """A campaign that found as many ends."""
+_SETTLE_SECONDS = 10.0
+"""How long connections and tasks of clients that went away may take to end."""
 
 _TIDIED = [r for r in BUILTIN if "list" in r.verbs and "delete" in r.verbs and r.storage_plural == ""]
 
 EXPECTED = (
     b"resourceVersion should not be set on objects to be created",
     b"Too large resource version",
+    b"without impersonating a user",
 )
 """What upstream answers with 500 and 504."""
 
 
-@dataclass(slots=True)
-class Failure:
-    request: Request
-    what: str
-    fault: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.request}\n  -> {self.what}\n{self.fault}"
-
-
-@dataclass(slots=True)
-class Report:
-    seed: int
-    sent: int = 0
-    seconds: float = 0.0
-    slowest_seconds: float = 0.0
-    codes: Counter[int] = field(default_factory=Counter)
-    sources: Counter[str] = field(default_factory=Counter)
-    failures: list[Failure] = field(default_factory=list)
-    memory_bytes: list[int] = field(default_factory=list)
-    """Resident after each round, everything made in it gone again."""
-    descriptors: list[int] = field(default_factory=list)
-
-    @property
-    def growth_bytes(self) -> int:
-        return self.memory_bytes[-1] - self.memory_bytes[len(self.memory_bytes) // 2]
-
-    @property
-    def more_descriptors(self) -> int:
-        return self.descriptors[-1] - self.descriptors[0]
-
-    def faults(self) -> list[str]:
-        found = [str(f) for f in self.failures]
-        if self.growth_bytes > GROWTH_BYTES_MAX:
-            found.append(f"memory after each round, MiB: {[b >> 20 for b in self.memory_bytes]}")
-        if self.more_descriptors > DESCRIPTORS_MAX:
-            found.append(f"descriptors after each round: {self.descriptors}")
-        return found
-
-    def __str__(self) -> str:
-        codes = ", ".join(f"{code}: {n}" for code, n in sorted(self.codes.items()))
-        sources = ", ".join(f"{name}: {n}" for name, n in self.sources.items())
-        return (
-            f"{self.sent} requests in {self.seconds:.0f} s, seed {self.seed} ({sources})\n"
-            f"answers by code: {codes}\n"
-            f"slowest answer: {self.slowest_seconds:.2f} s; memory after each round, MiB: "
-            f"{[b >> 20 for b in self.memory_bytes]}; descriptors: {self.descriptors}\n"
-            f"{len(self.failures)} failures"
-        )
-
-
 class Campaign:
-    def __init__(self, target: Target, seed: int, progress: Callable[[str], None]) -> None:
+    """Owns the clients' threads. `report` is changed under `_lock`."""
+
+    def __init__(self, target: Target, seed: int, progress: Callable[[str], None], clients: int = CLIENTS) -> None:
         self._target = target
         self._progress = progress
         self._known: set[str] = set()
         self._seen: set[tuple[str, str]] = set()
-        self.report = Report(seed)
+        self._lock = threading.Lock()
+        self._logged: dict[str, Logged] = {}
+        """What was logged about requests whose answers are still to come, by audit ID."""
+        self._under_way: dict[int, Request | Raw] = {}
+        self._digest = hashlib.sha256()
+        self._clients = [target.client() for _ in range(clients)]
+        self.report = Report(seed, clients)
 
     def run(self, requests: int, seconds: float = math.inf) -> Report:
-        """Ends after that many requests, or with the round in which that many seconds are over."""
+        """Ends with the round in which that many requests are sent or that many seconds are over."""
+        report = self.report
         started = time.monotonic()
         self._prepare()
-        round_number = 0
-        while (
-            self.report.sent < requests
-            and len(self.report.failures) < FAILURES_MAX
-            and time.monotonic() - started < seconds
-        ):
-            wanted = min(ROUND_REQUESTS, requests - self.report.sent)
-            for name, (source, share) in SOURCES.items():
-                # Not hash(): it differs from process to process.
-                own = self.report.seed * 1_000_003 + round_number * 101 + list(SOURCES).index(name)
-                for request in source(own, max(1, round(wanted * share))):
-                    self._send(request)
-                    if not self._target.alive:
-                        self.report.seconds = time.monotonic() - started
-                        return self.report
-            self._tidy()
-            self.report.memory_bytes.append(self._target.memory_bytes())
-            self.report.descriptors.append(self._target.descriptors())
-            round_number += 1
-            self._progress(f"{self.report.sent} sent, {self.report.memory_bytes[-1] >> 20} MiB, "
-                           f"{len(self.report.failures)} failures")  # fmt: skip
-        self.report.seconds = time.monotonic() - started
-        return self.report
+        with rounds(report.seed, min(ROUND_REQUESTS, requests)) as generated:
+            for cases in generated:
+                self._round(cases)
+                report.seconds = time.monotonic() - started
+                if not self._target.alive:
+                    break
+                self._tidy()
+                report.held.append(self._settled())
+                report.seconds = time.monotonic() - started
+                self._progress(f"{report.sent} sent, {report.held[-1]}, {len(report.failures)} failures")
+                if report.sent >= requests or len(report.failures) >= FAILURES_MAX or report.seconds > seconds:
+                    break
+        report.digest = self._digest.hexdigest()[:16]
+        return report
 
-    def _send(self, request: Request) -> None:
+    def _round(self, cases: list[Case]) -> None:
+        waiting: queue.SimpleQueue[Case] = queue.SimpleQueue()
+        for case in cases:
+            self._digest.update(repr(case).encode("utf-8", "surrogatepass"))
+            waiting.put(case)
+
+        def work(client: Client) -> None:
+            while self._target.alive:
+                try:
+                    case = waiting.get_nowait()
+                except queue.Empty:
+                    break
+                self._send(client, case)
+            client.close()
+
+        with ThreadPoolExecutor(len(self._clients)) as threads:
+            for done in [threads.submit(work, client) for client in self._clients]:
+                done.result()
+        with self._lock:
+            self._hear()
+            for audit_id, logged in self._logged.items():
+                self._fail(Request("own", "", audit_id), "logged, and answered with no fault", logged)
+            self._logged.clear()
+
+    def _send(self, client: Client, case: Case) -> None:
+        answer: Any = None
+        for one in case:
+            if isinstance(one, Request):
+                one = one.settled(answer)
+            with self._lock:
+                self._under_way[id(client)] = one
+            try:
+                answers = [client.send(one)] if isinstance(one, Request) else client.send_raw(one)
+            except Hang as hang:
+                answers = []
+                with self._lock:
+                    self._fail(one, f"hang: {hang}")
+            except (OSError, http.client.HTTPException) as error:
+                answers = []
+                with self._lock:
+                    self._fail(one, f"no answer: {type(error).__name__}: {error}")
+            with self._lock:
+                self._hear()
+                del self._under_way[id(client)]
+                self._note(one, answers)
+            answer = answers[-1].found if answers and len(case) > 1 else None
+
+    def _note(self, one: Request | Raw, answers: list[Answer]) -> None:
         report = self.report
-        report.sent += 1
-        report.sources[request.source] += 1
-        try:
-            answer = self._target.send(request)
-        except (OSError, http.client.HTTPException) as error:
-            self._fail(request, f"no answer: {type(error).__name__}: {error}")
-            return
-        report.codes[answer.status] += 1
-        report.slowest_seconds = max(report.slowest_seconds, answer.seconds)
-        if answer.status >= 500 and not any(text in answer.body for text in EXPECTED):
-            self._fail(request, f"{answer.status} {answer.body[:500]!r}")
-        elif answer.status == 429:
-            self._fail(request, f"429 to a client that sends one request at a time: {answer.body[:300]!r}")
+        report.sent += max(1, len(answers))
+        report.sources[one.source] += max(1, len(answers))
+        if not answers:
+            report.unanswered += 1
+        for answer in answers:
+            report.codes[answer.status] += 1
+            report.slowest_seconds = max(report.slowest_seconds, answer.seconds if not answer.left else 0.0)
+            logged = self._logged.pop(answer.audit_id, None)
+            expected = any(text in answer.body for text in EXPECTED)
+            if logged is not None or (answer.status >= 500 and not expected):
+                self._fail(one, f"{answer.status} {answer.body[:500]!r}", logged)
+            elif answer.status == 429 and b"disruption budget" not in answer.body:
+                self._fail(one, f"429 to a few clients: {answer.body[:300]!r}")
+            elif answer.seconds > ANSWER_SECONDS_MAX:
+                self._fail(one, f"an answer took {answer.seconds:.1f} s")
 
-    def _fail(self, request: Request, what: str) -> None:
+    def _hear(self) -> None:
+        """Takes what was logged: about requests that are still to be answered, or about none."""
+        for logged in self._target.newly_logged():
+            if logged.audit_id:
+                self._logged[logged.audit_id] = logged
+            else:
+                under_way = "\n".join(str(one) for one in self._under_way.values())
+                self._fail(Request("own", "", "?"), f"logged; under way were:\n{under_way}", logged)
+
+    def _fail(self, one: Request | Raw, what: str, logged: Logged | None = None) -> None:
         """Of failures that end in the same place one is kept."""
-        fault = self._target.last_fault()
-        # The exception's last line without what it tells of values, and where it was raised.
-        where = [line for line in fault.splitlines() if line.lstrip().startswith("File ")][-1:]
-        key = (what[:3], "".join(where) or what[:100])
+        key = (what[:3], logged.where if logged is not None else what[:100])
         if key not in self._seen:
             self._seen.add(key)
-            self.report.failures.append(Failure(request, what, fault))
+            self.report.failures.append(Failure(one, what, logged.fault if logged is not None else ""))
             self._progress(str(self.report.failures[-1]))
 
     # ---- tidying up
 
     def _prepare(self) -> None:
-        self._target.ask("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-        accounts = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
-        self._target.ask("POST", accounts, {"metadata": {"name": "default"}})
+        for name in (NAMESPACE, POLICY_NAMESPACE):
+            self._target.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": {"fuzz": name}}})
+            accounts = f"/api/v1/namespaces/{name}/serviceaccounts"
+            self._target.ask("POST", accounts, {"metadata": {"name": "default"}})
         for resource in _TIDIED:
             self._known.update(o["metadata"]["uid"] for o in self._listed(resource))
 
@@ -165,33 +179,42 @@ class Campaign:
         found: list[Any] = self._target.ask("GET", resource.path()).json["items"]
         return found
 
+    def _left(self) -> list[tuple[Resource, Any]]:
+        return [(r, o) for r in _TIDIED for o in self._listed(r) if o["metadata"]["uid"] not in self._known]
+
     def _tidy(self) -> None:
         """Removes what the requests made. What cannot be removed is a failure."""
-        for resource in _TIDIED:
-            for o in self._listed(resource):
-                if o["metadata"]["uid"] not in self._known:
-                    self._remove(resource, o)
-        left = [
-            f"{r.plural}/{o['metadata']['name']}"
-            for r in _TIDIED
-            for o in self._listed(r)
-            if o["metadata"]["uid"] not in self._known
-        ]
+        with ThreadPoolExecutor(len(self._clients)) as threads:
+            for done in [threads.submit(self._remove, *found) for found in self._left()]:
+                done.result()
+        left = [f"{r.plural}/{o['metadata']['name']}" for r, o in self._left()]
         if left:
-            request = Request("own", "DELETE", "/", ())
-            self._fail(request, f"cannot be removed: {left[:5]}")
+            with self._lock:
+                self._fail(Request("own", "DELETE", "/"), f"cannot be removed: {left[:5]}")
 
     def _remove(self, resource: Resource, o: Any) -> None:
         meta = o["metadata"]
         # Names of roles and requests for certificates may hold anything but slashes and percent signs.
         path = resource.path(meta.get("namespace", ""), quote(meta["name"], safe=""))
-        self._target.ask("DELETE", path, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+        ask = self._target.ask
+        ask("DELETE", path, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
         if resource.kind == "Namespace":
-            self._target.ask("PUT", f"{path}/finalize", {**o, "spec": {}, "metadata": {"name": meta["name"]}})
+            ask("PUT", f"{path}/finalize", {**o, "spec": {}, "metadata": {"name": meta["name"]}})
         patch = {"metadata": {"finalizers": None}}
-        answer = self._target.ask("PATCH", path, patch, "application/merge-patch+json")
+        answer = ask("PATCH", path, patch, "application/merge-patch+json")
         if answer.status == 200:
-            self._target.ask("DELETE", path, {"gracePeriodSeconds": 0})
+            ask("DELETE", path, {"gracePeriodSeconds": 0})
+
+    def _settled(self) -> Held:
+        """What is held once the connections of clients that went away have ended."""
+        self._target.hang_up()
+        first = self.report.held[0] if self.report.held else None
+        until = time.monotonic() + _SETTLE_SECONDS
+        while True:
+            held = self._target.held()
+            few = first is None or (held.tasks <= first.tasks and held.descriptors <= first.descriptors)
+            if few or time.monotonic() > until:
+                return held
 
 
 def fuzz(
@@ -200,11 +223,12 @@ def fuzz(
     seed: int,
     seconds: float = math.inf,
     progress: Callable[[str], None] = lambda _: None,
+    clients: int = CLIENTS,
 ) -> Report:
     with fuzzed_server(directory) as target:
-        campaign = Campaign(target, seed, progress)
+        campaign = Campaign(target, seed, progress, clients)
         report = campaign.run(requests, seconds)
         if not target.alive:
-            request = Request("own", "GET", "/", ())
-            report.failures.append(Failure(request, f"the server ended: {target.process.poll()}", target.last_fault()))
+            tail = target.log.read_bytes()[-2000:].decode(errors="replace")
+            report.failures.append(Failure(Request("own", "", "?"), f"the server ended: {target.process.poll()}", tail))
         return report

@@ -1,7 +1,8 @@
 """The process that is fuzzed: ``python -m tests.fuzz.server DIRECTORY``.
 
-It writes one line to its standard output once it serves, the URL, and ends when its standard input does. What it logs
-goes to its standard error. Certificates and an administrator's key lie below the directory.
+It writes one line to its standard output once it serves, the URL, and ends when its standard input does. To each line
+that it reads there it answers with what it holds (`held`). What it logs goes to its standard error. Certificates and
+an administrator's key lie below the directory. All that is asked is written to an audit log, bodies and all.
 
 What is bounded is given small bounds: it fills at once, is emptied again and again, and what still grows has no bound.
 """
@@ -9,13 +10,22 @@ What is bounded is given small bounds: it fills at once, is emptied again and ag
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import sys
+import threading
 from pathlib import Path
+
+import orjson
 
 from pybernetes.api.patch import created, sharing
 from pybernetes.apiserver import cacher, http, settled
+from pybernetes.apiserver.audit.log import AuditLog, RotatedFile, Rotation
+from pybernetes.apiserver.audit.policy import parse
+from pybernetes.apiserver.audit.trail import AuditTrail
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.lib import logs
+from pybernetes.lib.clock import SystemClock
 from tests.integration.apiserver.conftest import running
 
 COMPACTION_SECONDS = 5.0
@@ -29,11 +39,26 @@ def lower_bounds() -> None:
     created.TRIES_MAX, created.SPECS_MAX = 400, 8
 
 
+def held() -> bytes:
+    """What is alive once garbage is collected and free memory given back."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return orjson.dumps({"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}) + b"\n"
+
+
 async def serve(directory: Path) -> None:
     pki = await asyncio.to_thread(ClusterPKI.ensure, directory / "pki", advertise_addresses=["127.0.0.1"])
-    async with running(pki, directory, compaction_seconds=COMPACTION_SECONDS) as server:
-        print(server.url, flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+    clock = SystemClock()
+    log = AuditLog(RotatedFile(directory / "audit.log", Rotation(max_size_bytes=16 << 20, max_backups=1), clock), clock)
+    policy = parse({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "RequestResponse"}]})
+    trail = AuditTrail(policy, log, clock)
+    async with running(pki, directory, compaction_seconds=COMPACTION_SECONDS, audit=trail) as server:
+        sys.stdout.buffer.write(server.url.encode() + b"\n")
+        sys.stdout.flush()
+        while await asyncio.to_thread(sys.stdin.readline):
+            sys.stdout.buffer.write(held())
+            sys.stdout.flush()
+    log.close()
 
 
 if __name__ == "__main__":

@@ -1,62 +1,38 @@
-"""The fuzzed process, from outside: start, requests, what it logs, how much it holds."""
+"""The fuzzed process, from outside: start, what it logs, how much it holds."""
 
 from __future__ import annotations
 
-import http.client
+import queue
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
 
 from pybernetes.apiserver.pki import ClusterPKI, client_context
+from tests.fuzz.client import Answer, Client
+from tests.fuzz.request import Request
 
-ANSWER_SECONDS_MAX = 10.0
-"""An answer that takes longer counts as a hang. Watches are asked to end after one second."""
-
-
-_LOG_BYTES = 1 << 18
 _FAULT_LENGTH = 1800
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One request as it goes over the wire; `source` says who made it up."""
+class Held:
+    """What the process holds when it has nothing to do, garbage collected."""
 
-    source: str
-    method: str
-    path: str
-    query: Sequence[tuple[str, str]] = ()
-    body: bytes | None = None
-    headers: Sequence[tuple[str, str]] = ()
-
-    @property
-    def target(self) -> str:
-        return self.path + ("?" + urlencode(self.query, errors="surrogatepass") if self.query else "")
+    memory_bytes: int
+    """Resident."""
+    descriptors: int
+    tasks: int
+    threads: int
 
     def __str__(self) -> str:
-        text = f"{self.method} {self.target}"
-        for name, value in self.headers:
-            text += f"\n    {name}: {value}"
-        return text + (f"\n    {self.body[:2000]!r}" if self.body is not None else "")
-
-
-@dataclass(slots=True)
-class Answer:
-    status: int
-    body: bytes
-    seconds: float
-
-    @property
-    def json(self) -> Any:
-        return orjson.loads(self.body)
+        return f"{self.memory_bytes >> 20} MiB, {self.descriptors} fd, {self.tasks} tasks, {self.threads} threads"
 
 
 @dataclass(slots=True)
@@ -66,78 +42,87 @@ class Target:
     port: int
     context: ssl.SSLContext
     log: Path
-    _connection: http.client.HTTPSConnection | None = field(default=None, repr=False)
+    _own: queue.LifoQueue[Client] = field(default_factory=queue.LifoQueue)
+    """Idle clients, for what the campaign itself asks, between the rounds."""
+    _logged_bytes: int = 0
 
-    def send(self, request: Request) -> Answer:
-        """Raises OSError and http.client.HTTPException where no answer comes."""
-        started = time.monotonic()
-        fresh = self._connection is None
-        try:
-            return self._send(request, started)
-        except (ConnectionError, http.client.HTTPException):
-            self._connection = None
-            if fresh:
-                raise
-            # A kept connection may have been closed meanwhile; a new one is not.
-            return self._send(request, started)
-
-    def _send(self, request: Request, started: float) -> Answer:
-        if self._connection is None:
-            self._connection = http.client.HTTPSConnection(
-                self.host, self.port, timeout=ANSWER_SECONDS_MAX, context=self.context
-            )
-        connection = self._connection
-        try:
-            connection.putrequest(request.method, request.target, skip_accept_encoding=True)
-            for name, value in request.headers:
-                connection.putheader(name, value.encode("utf-8", "surrogatepass"))
-            if request.body is not None or request.method in ("POST", "PUT", "PATCH"):
-                connection.putheader("Content-Length", str(len(request.body or b"")))
-            connection.endheaders(request.body)
-            response = connection.getresponse()
-            body = response.read()
-        except BaseException:
-            connection.close()
-            self._connection = None
-            raise
-        if response.will_close:
-            connection.close()
-            self._connection = None
-        return Answer(response.status, body, time.monotonic() - started)
+    def client(self) -> Client:
+        return Client(self.host, self.port, self.context)
 
     def ask(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Answer:
-        """A request of the campaign's own, for tidying up."""
+        """A request of the campaign's own, for tidying up. From any thread."""
         data = orjson.dumps(body) if body is not None else None
         headers = [("Content-Type", content_type)] if body is not None else []
-        return self.send(Request("own", method, path, (), data, headers))
+        try:
+            own = self._own.get_nowait()
+        except queue.Empty:
+            own = self.client()
+        answer = own.send(Request("own", method, path, (), data, headers))
+        self._own.put(own)
+        return answer
+
+    def hang_up(self) -> None:
+        """Closes the connections of `ask`."""
+        while not self._own.empty():
+            self._own.get_nowait().close()
 
     @property
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def memory_bytes(self) -> int:
-        """Resident memory."""
+    def held(self) -> Held:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(b"held\n")
+        self.process.stdin.flush()
+        told = orjson.loads(self.process.stdout.readline())
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise ProcessLookupError(self.process.pid)
+                memory_bytes = int(line.split()[1]) * 1024
+        descriptors = len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        return Held(memory_bytes, descriptors, told["tasks"], told["threads"])
 
-    def descriptors(self) -> int:
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
-
-    def last_fault(self) -> str:
-        """The end of the exception that the process logged last, as text."""
+    def newly_logged(self) -> list[Logged]:
+        """What the process logged since this was asked last. One thread at a time."""
+        if self.log.stat().st_size == self._logged_bytes:
+            return []
         with self.log.open("rb") as log:
-            log.seek(max(0, self.log.stat().st_size - _LOG_BYTES))
-            lines = log.read().decode(errors="replace").splitlines()
-        found = [line for line in lines if '"exception"' in line]
-        if not found:
-            return "\n".join(lines[-5:])
-        try:
-            logged = str(orjson.loads(found[-1])["exception"])
-        except orjson.JSONDecodeError:  # only its end was read
-            logged = found[-1].encode().decode("unicode_escape", "replace")
-        return logged[-_FAULT_LENGTH:]
+            log.seek(self._logged_bytes)
+            new = log.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._logged_bytes += len(whole)
+        found: list[Logged] = []
+        for line in whole.decode(errors="replace").splitlines():
+            logged = _parsed(line)
+            if logged.fault == line and found and not found[-1].is_record:
+                found[-1] = Logged("", f"{found[-1].fault}\n{line}", False)  # what the standard library logs has lines
+            else:
+                found.append(logged)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    audit_id: str
+    """Of the request that it is about, "" for none."""
+    fault: str
+    """The end of the exception, or all there is."""
+    is_record: bool = True
+
+    @property
+    def where(self) -> str:
+        """Where the exception was raised: of faults that end in the same place one is kept."""
+        lines = self.fault.splitlines()
+        places = [line for line in lines if line.lstrip().startswith("File ")]
+        return places[-1] if places else self.fault[:120]
+
+
+def _parsed(line: str) -> Logged:
+    try:
+        record = orjson.loads(line)
+        fault = str(record.get("exception") or line)
+        return Logged(str(record.get("id", "")), fault[-_FAULT_LENGTH:])
+    except (orjson.JSONDecodeError, AttributeError):
+        return Logged("", line, False)
 
 
 @contextmanager

@@ -159,6 +159,11 @@ def _walk_duplicates(
             out.modified.append(below)
 
 
+def _managed_metadata(meta: Any) -> dict[str, Any]:
+    """Of metadata, which may be absent or null."""
+    return {k: v for k, v in meta.items() if k not in UNMANAGED_METADATA} if isinstance(meta, dict) else {}
+
+
 def compare(
     old: dict[str, Any], new: dict[str, Any], node: ObjectNode, skip: frozenset[str] = frozenset()
 ) -> Comparison:
@@ -176,8 +181,7 @@ def compare(
             continue
         a, b = old.get(key, _ABSENT), new.get(key, _ABSENT)
         if key == "metadata":
-            a = {k: v for k, v in a.items() if k not in UNMANAGED_METADATA} if a else {}
-            b = {k: v for k, v in b.items() if k not in UNMANAGED_METADATA} if b else {}
+            a, b = _managed_metadata(a), _managed_metadata(b)
         if a is b or a == b:
             continue
         child, declared = member(node, key)

@@ -54,6 +54,15 @@ async def test_an_applied_configuration_whose_metadata_are_no_object(server: Ser
         assert answer.status in (400, 422), (meta, answer.body)
 
 
+async def test_an_applied_configuration_whose_metadata_are_null(server: Server) -> None:
+    path = "/api/v1/namespaces/default/configmaps/a"
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": None, "data": {"k": "v"}}
+    for manager, status in (("one", 201), ("one", 200), ("two", 200)):
+        answer = await server.patch(path, body, "apply", fieldManager=manager)
+        assert answer.status == status, answer.body
+        assert answer.json["metadata"]["name"] == "a"
+
+
 @pytest.mark.parametrize("media", ["application/json", "application/yaml"])
 async def test_bodies_that_are_nested_without_end(server: Server, media: str) -> None:
     for text in (b'{"a":' * 3000, b"[" * 5000, json.dumps(nested(900)).encode(), json.dumps(nested(480)).encode()):
