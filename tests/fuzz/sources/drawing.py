@@ -89,7 +89,8 @@ def bent(r: random.Random, resource: Resource) -> Any:
         return body
     body = typed(r, definitions()[resource], r.choice((0.15, 0.35, 0.7)))
     if isinstance(body, dict):
-        meta = body.get("metadata") if isinstance(body.get("metadata"), dict) and r.random() < 0.3 else {}
+        meta = body.get("metadata")
+        meta = meta if isinstance(meta, dict) and r.random() < 0.3 else {}
         body |= {"apiVersion": resource.api_version, "kind": resource.kind}
         body["metadata"] = {**meta, "name": r.choice(NAMES)}
         body["metadata"].pop("resourceVersion", None)

@@ -88,7 +88,7 @@ def odd_headers(r: random.Random) -> list[tuple[str, str]]:
 def _protobuf(r: random.Random, resource: Resource) -> bytes:
     """A valid message, or one with some bytes changed, taken out or doubled."""
     whole = bytearray(_message(resource))
-    for _ in range(r.choice((0, 1, 1, 2, 8))):
+    for _ in range(r.choice((0, 1, 1, 2, 8)) if whole else 0):
         at = r.randrange(len(whole))
         match r.randrange(4):
             case 0:
@@ -96,7 +96,7 @@ def _protobuf(r: random.Random, resource: Resource) -> bytes:
             case 1:
                 whole[at] ^= 1 << r.randrange(8)
             case 2:
-                del whole[at : at + r.randrange(1, 9)]
+                del whole[at + 1 : at + r.randrange(2, 9)]
             case _:
                 whole[at:at] = whole[at : at + r.randrange(1, 40)]
     return bytes(whole)
