@@ -8,9 +8,9 @@ in are private to the registry from then on. Source of the semantics: upstream's
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 from pybernetes.api import errors
 from pybernetes.api.field import FieldError, Path
@@ -67,8 +67,13 @@ class Reservation(Protocol):
         """The object and the guards were written, at this revision, which the cache has reached."""
         ...
 
-    async def finish(self) -> None:
-        """The write is over, whether it happened or not."""
+    async def through(self, write: Coroutine[Any, Any, Entry | None]) -> Entry | None:
+        """Waits for the write. Where the request ends before (it is cancelled), the write goes on, and what is held
+        for it stays so until it is known what became of it."""
+        ...
+
+    def finish(self) -> None:
+        """The request is over."""
         ...
 
 
@@ -222,8 +227,10 @@ class Registry:
                 await hook.prepare()
                 reservation = hook.begin(info, obj, None)
             namespace = meta.get("namespace") or ""
-            if reservation is not None and reservation.guards and not info.dry_run:
-                return await self._write_guarded(resource, namespace, name, obj, 0, request, reservation)
+            if reservation is not None and not info.dry_run:
+                return await reservation.through(
+                    self._write_reserved(resource, namespace, name, obj, 0, request, reservation)
+                )
             if request.charge is not None:
                 return await self.storage.write_charged(
                     resource, namespace, name, obj, expected=0, charge=request.charge
@@ -234,9 +241,9 @@ class Registry:
                 request.charge.release()
                 request.charge = None
             if reservation is not None:
-                await reservation.finish()
+                reservation.finish()
 
-    async def _write_guarded(
+    async def _write_reserved(
         self,
         resource: Resource,
         namespace: str,
@@ -447,9 +454,11 @@ class Registry:
                     written = Entry(existing.key, obj, raw, existing.revision)
             elif equal_but_for_time(obj, old) and not self.storage.is_stale(resource, existing):
                 return existing
-            elif reservation is not None and reservation.guards and not info.dry_run:
-                written = await self._write_guarded(
-                    resource, existing.namespace, existing.name, obj, existing.revision, request, reservation
+            elif reservation is not None and not info.dry_run:
+                written = await reservation.through(
+                    self._write_reserved(
+                        resource, existing.namespace, existing.name, obj, existing.revision, request, reservation
+                    )
                 )
             elif request.charge is not None:
                 written = await self.storage.write_charged(
@@ -463,7 +472,7 @@ class Registry:
             if request.charge is not None:
                 request.charge.release()
             if reservation is not None:
-                await reservation.finish()
+                reservation.finish()
         if written is None and conditional and not retry:
             raise errors.conflict(resource.group, resource.plural, info.name, errors.MODIFIED)
         return written

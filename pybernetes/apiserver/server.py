@@ -159,6 +159,7 @@ class APIServer:
         self.kinds = ServedKinds(strategy_for)
         self._storage = ObjectStorage(store, self.cacher, config.clock)
         self._operations: Operations | None = None
+        self._services: ServiceAllocator | None = None
         self._security: SecurityParts | None = None
         self._compactor = Compactor(store, config.clock, config.compaction_seconds)
         self._web: HTTPServer | None = None
@@ -183,7 +184,9 @@ class APIServer:
         nodes.preload(self.kinds)
         await self.cacher.start()
         security = self._security = self._build_security(self.reader, self.client_for)
-        services = ServiceAllocator(self.cacher, config.service_cidr, config.node_ports, shared=config.shared_store)
+        services = self._services = ServiceAllocator(
+            self.cacher, config.service_cidr, config.node_ports, config.clock, shared=config.shared_store
+        )
         registry = Registry(self._storage, self.kinds, security.admission, config.clock, {"core/services": services})
         lister = Lister(self._storage, self.kinds)
         deleter = Deleter(registry, lister)
@@ -254,6 +257,8 @@ class APIServer:
             sock.close()
         if self._security is not None:
             await self._security.close()
+        if self._services is not None:
+            await self._services.close()
         await self.cacher.stop()
         log.info("API server stopped")
 

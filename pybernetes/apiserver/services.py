@@ -1,8 +1,9 @@
 """Cluster IPs and node ports of Services.
 
 What is allocated is what the Services in the cache say: there is no second record that a crash could leave wrong, and
-nothing leaks. Between the choice and the cache's showing it, a value is held as pending by the request that chose it.
-Choosing happens in one step of the event loop, so two requests of one server never get the same.
+nothing leaks. From the choice until the cache shows it, or until it is known that nothing was written, a value is held
+as pending, also where the request that chose it has ended before: its write goes on in a task of its own. Choosing
+happens in one step of the event loop, so two requests of one server never get the same.
 
 Where several servers write to the store, an allocation is also guarded in it. The values of a range are divided among
 `SHARDS` keys; a write that allocates compares the keys of its values with the revisions that this server knows, and
@@ -14,11 +15,16 @@ Source of bands and texts: upstream's ``pkg/registry/core/service`` (ipallocator
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import structlog
 
 from pybernetes.api import errors
 from pybernetes.api.kinds.faults import Faults
@@ -26,16 +32,23 @@ from pybernetes.api.kinds.services import HEADLESS, cluster_ips, needs_health_ch
 from pybernetes.api.meta import Object, clone, name_of, namespace_of
 from pybernetes.api.resources import SERVICES
 from pybernetes.apiserver.cacher import Cacher
+from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.interfaces import RequestInfo
 from pybernetes.apiserver.storage import Guard
+from pybernetes.lib.clock import Clock, SystemClock
+from pybernetes.lib.tasks import TaskSet
 
 _PROBES = 64
+_UNKNOWN = -1
+_SETTLE_SECONDS = 1.0
 _EXTERNAL_NAME = "ExternalName"
 _IPS = "spec.clusterIPs"
 
 SHARDS = 32
 """Guards a range: so that allocations at the same time seldom meet."""
 _GUARD_KEYS = "/p8s/allocations/services/"
+
+log = structlog.get_logger(__name__)
 
 
 class Pool:
@@ -91,7 +104,7 @@ class Pool:
 
 @dataclass(slots=True)
 class _Held:
-    """What one request holds until the cache shows its write (or shows that there is none)."""
+    """What one request holds until the cache shows its write, or until it is known that there is none."""
 
     allocator: ServiceAllocator
     obj: Object
@@ -100,6 +113,7 @@ class _Held:
     """As it was before anything was allocated; kept where other servers may come in between."""
     addresses: list[int] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    write: asyncio.Task[Entry | None] | None = None
 
     @property
     def guards(self) -> Sequence[Guard]:
@@ -123,13 +137,29 @@ class _Held:
         self.addresses.clear()
         self.numbers.clear()
 
-    async def finish(self) -> None:
-        if not self.addresses and not self.numbers:
-            return
-        try:
-            await self.allocator.cacher.fresh()
-        finally:
+    async def through(self, write: Coroutine[Any, Any, Entry | None]) -> Entry | None:
+        if not self.addresses and not self.numbers and self.spec is None:
+            return await write
+        self.write = asyncio.get_running_loop().create_task(write, name="apiserver/service")
+        return await asyncio.shield(self.write)
+
+    def finish(self) -> None:
+        if self.write is None:
             self.release()
+        elif self.addresses or self.numbers or not self.write.done():
+            self.allocator.settle(self)
+
+    def outcome(self) -> int:
+        """The revision of the write, which is over; 0 where nothing was written, negative where nobody knows."""
+        assert self.write is not None
+        if self.write.cancelled():
+            return _UNKNOWN
+        error = self.write.exception()
+        if error is None:
+            written = self.write.result()
+            return written.revision if written is not None else 0
+        refused = isinstance(error, errors.ApiError) and error.code < HTTPStatus.INTERNAL_SERVER_ERROR
+        return 0 if refused else _UNKNOWN
 
 
 class ServiceAllocator:
@@ -140,12 +170,15 @@ class ServiceAllocator:
         cacher: Cacher,
         cidr: str = "10.96.0.0/16",
         node_ports: tuple[int, int] = (30000, 32767),
+        clock: Clock | None = None,
         *,
         shared: bool = False,
     ) -> None:
         """`shared`: other servers write to the same store."""
         self.cacher = cacher
         self._shared = shared
+        self._clock = clock or SystemClock()
+        self._settling = TaskSet("apiserver/services")
         self._guards: dict[str, int] = {}
         self._network = ipaddress.ip_network(cidr)
         self._family = f"IPv{self._network.version}"
@@ -211,6 +244,30 @@ class ServiceAllocator:
         except errors.ApiError:
             held.release()
             raise
+
+    def settle(self, held: _Held) -> None:
+        """Releases what was held for a write as soon as the cache shows it, or as it is known that there is none."""
+        assert held.write is not None
+        if held.write.done() and 0 <= held.outcome() <= self.cacher.revision:
+            held.release()
+            return
+        self._settling.start(self._settle(held), name=name_of(held.obj))
+
+    async def _settle(self, held: _Held) -> None:
+        assert held.write is not None
+        await asyncio.wait((held.write,))
+        revision = held.outcome()
+        while revision:
+            try:
+                await (self.cacher.reached(revision) if revision > 0 else self.cacher.fresh())
+                break
+            except errors.ApiError as error:
+                log.warning("what a service holds is not released yet", service=name_of(held.obj), error=str(error))
+                await self._clock.sleep(_SETTLE_SECONDS)
+        held.release()
+
+    async def close(self) -> None:
+        await self._settling.cancel()
 
     def guards(self, addresses: Iterable[int], numbers: Iterable[int]) -> list[Guard]:
         """The guards of some values, as they are known."""

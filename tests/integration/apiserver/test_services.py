@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pybernetes.api.resources import SERVICES as RESOURCE
 from pybernetes.apiserver.pki import ClusterPKI
+from pybernetes.store.interface import Compare, Operation, StoreError, TxnResult
+from pybernetes.store.memory import MemoryStore
 from tests.integration.apiserver.conftest import Server, running
 
 SERVICES = "/api/v1/namespaces/default/services"
@@ -149,3 +153,76 @@ async def test_dry_runs_hold_nothing(server: Server) -> None:
     for _ in range(2):
         assert (await server.post(SERVICES, body, dryRun="All")).status == 201
     assert (await server.post(SERVICES, body)).status == 201
+
+
+class LateStore(MemoryStore):
+    """Writes of services wait at a gate. As in SQLite's queue, a write that nobody waits for any more happens all the
+    same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.asked = asyncio.Event()
+        self.silent = False
+
+    async def txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:
+        if not any(op.key.startswith("/registry/core/services/") for op in operations):
+            return await super().txn(compares, operations)
+
+        self.asked.set()
+
+        async def late() -> TxnResult:
+            await self.gate.wait()
+            return await MemoryStore.txn(self, compares, operations)
+
+        return await asyncio.shield(asyncio.create_task(late()))
+
+    async def revision(self) -> int:
+        if self.silent:
+            raise StoreError("no answer")
+        return await super().revision()
+
+
+async def shown(server: Server, name: str) -> None:
+    """Waits until there is a service of that name."""
+    async with asyncio.timeout(20):
+        async for event in server.admin.watch(RESOURCE, "default"):
+            if event.object["metadata"]["name"] == name:
+                return
+
+
+async def test_an_address_is_held_until_the_outcome_of_its_write_is_known(pki: ClusterPKI, tmp_path: Path) -> None:
+    store = LateStore()
+    async with running(pki, tmp_path, store) as server:
+
+        async def claim(name: str, address: str) -> int:
+            return (await server.post(SERVICES, service(name, clusterIP=address), timeout="150ms")).status
+
+        store.gate.clear()
+        assert await claim("a", "10.96.0.77") == 504
+        assert await claim("b", "10.96.0.77") == 422, "it may still be written"
+        # Of two with one name, the one that comes first to the store is written.
+        assert [await claim("c", "10.96.0.78"), await claim("c", "10.96.0.79")] == [504, 504]
+        store.gate.set()
+        await shown(server, "c")
+        assert (await server.get(f"{SERVICES}/a")).json["spec"]["clusterIP"] == "10.96.0.77"
+        assert [await claim("d", f"10.96.0.{n}") for n in (77, 78, 79)] == [422, 422, 201]
+        for name in "ac":
+            await server.delete(f"{SERVICES}/{name}")
+        assert [await claim(f"e{n}", f"10.96.0.{n}") for n in (77, 78)] == [201, 201]
+
+
+async def test_what_was_written_is_told_though_the_store_answers_nothing_more(pki: ClusterPKI, tmp_path: Path) -> None:
+    store = LateStore()
+    async with running(pki, tmp_path, store) as server:
+        store.asked.clear()
+        store.gate.clear()
+        written = asyncio.create_task(server.post(SERVICES, service("a", clusterIP="10.96.0.77")))
+        async with asyncio.timeout(20):
+            await store.asked.wait()
+        store.silent = True
+        store.gate.set()
+        assert (await written).status == 201
+        store.silent = False
+        assert (await server.post(SERVICES, service("b", clusterIP="10.96.0.77"))).status == 422
