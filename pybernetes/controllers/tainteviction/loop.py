@@ -25,7 +25,8 @@ class TaintEvictionController(QueueController):
         self._nodes = self.watch(NODES)
         self._pods = self.watch(PODS)
         self._pods.cache.add_index(podstate.NODE_INDEX, podstate.by_node)
-        self._scheduled: set[str] = set()
+        self._scheduled: dict[str, float] = {}
+        """When each pod that has to go was first seen so (epoch seconds)."""
         self._nodes.add_handler(self._on_node)
         self._pods.add_handler(self._on_pod)
 
@@ -39,7 +40,7 @@ class TaintEvictionController(QueueController):
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
         if new is None:
             assert old is not None
-            self._scheduled.discard(key_of(old))
+            self._scheduled.pop(key_of(old), None)
             return
         node_name = podstate.node_name_of(new)
         if not node_name or not no_execute_taints(self._nodes.cache.get(node_name)):
@@ -54,22 +55,20 @@ class TaintEvictionController(QueueController):
     async def reconcile(self, key: str) -> None:
         pod = self._pods.cache.get(key)
         if pod is None or is_deleting(pod):
-            self._scheduled.discard(key)
+            self._scheduled.pop(key, None)
             return
         taints = no_execute_taints(self._nodes.cache.get(podstate.node_name_of(pod)))
         now = self.now()
-        due = evict_at(pod, taints, now)
+        due = evict_at(pod, taints, now, self._scheduled.get(key, now))
         about = object_reference(pod, "v1", "Pod")
         if due is None:
-            if key in self._scheduled:
-                self._scheduled.discard(key)
+            if self._scheduled.pop(key, None) is not None:
                 self.events.event(about, NORMAL, "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
             return
         if due > now:
-            self._scheduled.add(key)
+            self._scheduled.setdefault(key, now)
             self.queue.add_after(key, due - now)
             return
-        self._scheduled.discard(key)
         self.events.event(about, NORMAL, "TaintManagerEviction", f"Marking for deletion Pod {key}")
         patch = disruption_patch(pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", now)
         try:
@@ -77,4 +76,5 @@ class TaintEvictionController(QueueController):
                 await self.client.patch(PODS, name_of(pod), patch, namespace_of(pod), subresource="status")
             await self.client.delete(PODS, name_of(pod), namespace_of(pod), uid=uid_of(pod))
         except errors.NotFound:
-            return
+            pass
+        self._scheduled.pop(key, None)

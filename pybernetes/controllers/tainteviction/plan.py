@@ -32,11 +32,12 @@ def _placed_at(pod: Object) -> float:
     return parse_time(started) if started else 0.0
 
 
-def evict_at(pod: Object, taints: Sequence[Object], now: float) -> float | None:
+def evict_at(pod: Object, taints: Sequence[Object], now: float, since: float) -> float | None:
     """When the pod must go (epoch seconds, `now` or before for at once), None where it may stay for ever.
 
     A toleration's seconds count from when the taint met the pod: from the later of the taint's timeAdded and the
-    pod's start, so that a restart of the controller does not start them anew.
+    pod's start, so that a restart of the controller does not start them anew. A taint that does not say when it was
+    added (those that people set do not) counts from `since`, when the pod was first seen to be under a taint.
     """
     due = math.inf
     tolerations = (pod.get("spec") or {}).get("tolerations") or ()
@@ -47,7 +48,7 @@ def evict_at(pod: Object, taints: Sequence[Object], now: float) -> float | None:
         seconds = [int(t["tolerationSeconds"]) for t in matching if t.get("tolerationSeconds") is not None]
         if not seconds:
             continue
-        added = parse_time(taint["timeAdded"]) if taint.get("timeAdded") else now
+        added = parse_time(taint["timeAdded"]) if taint.get("timeAdded") else since
         start = max(added, _placed_at(pod))
         due = min(due, now if min(seconds) <= 0 else start + min(seconds))
     return None if due == math.inf else due

@@ -209,6 +209,20 @@ class TestSilentNodes:
         assert [(t["key"], t["effect"]) for t in taints] == [("node.kubernetes.io/unreachable", "NoSchedule")]
 
 
+async def test_a_taint_that_somebody_set_evicts_after_the_toleration(world: World) -> None:
+    """Such a taint does not say when it was added."""
+    containers = [{"name": "c", "image": "web:1"}]
+    for name, seconds in (("soon", 1), ("later", 300)):
+        mine = {"key": "mine", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+        await world.create(r.PODS, name, spec={"containers": containers, "tolerations": [mine]})
+    await world.until(lambda: all(world.status(r.PODS, n).get("phase") == "Running" for n in ("soon", "later")))
+    await world.patch(r.NODES, "node-a", {"spec": {"taints": [{"key": "mine", "effect": "NoExecute"}]}})
+    await world.until(lambda: world.get(r.PODS, "soon") is None or world.meta(r.PODS, "soon").get("deletionTimestamp"))
+    assert not world.meta(r.PODS, "later").get("deletionTimestamp")
+    await world.patch(r.NODES, "node-a", {"spec": {"taints": []}})
+    await world.until(lambda: any("Cancelling" in e for e in world.events("TaintManagerEviction")))
+
+
 async def test_node_events(world: World) -> None:
     await world.until(lambda: world.events("RegisteredNode"))
     assert world.events("RegisteredNode") == ["Node node-a event: Registered Node node-a in Controller"]

@@ -137,7 +137,7 @@ def test_eviction_times() -> None:
     taint = {"key": "k", "effect": "NoExecute", "timeAdded": format_time(NOW)}
 
     def due(*tolerations: Object, created: float = NOW - 500, taints: int = 1) -> float | None:
-        return evict_at(pod("a", created=created, tolerations=list(tolerations)), [taint] * taints, NOW + 10)
+        return evict_at(pod("a", created=created, tolerations=list(tolerations)), [taint] * taints, NOW + 10, NOW + 10)
 
     def seconds(n: int) -> Object:
         return {"key": "k", "operator": "Exists", "tolerationSeconds": n}
@@ -148,6 +148,8 @@ def test_eviction_times() -> None:
     assert due(seconds(300)) == NOW + 300
     assert due(seconds(300), seconds(30)) == NOW + 30
     assert due(seconds(0)) == NOW + 10
+    undated = {"key": "k", "effect": "NoExecute"}
+    assert evict_at(pod("a", tolerations=[seconds(30)]), [undated], NOW + 10, NOW + 5) == NOW + 35
     assert due(seconds(300), created=NOW + 100) == NOW + 400, "a pod placed later has its time from then on"
 
 
