@@ -19,6 +19,7 @@ from pybernetes.api.kinds.deviceparts import (
     selectors,
     taint,
 )
+from pybernetes.api.kinds.equality import json_equal
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.labels import node_selector
 from pybernetes.api.kinds.podspec.resources import is_extended
@@ -43,6 +44,9 @@ _SEMVER = re.compile(
 
 class DeviceClassStrategy(Strategy):
     has_generation = True
+
+    def raises_generation(self, obj: Object, old: Object) -> bool:
+        return not json_equal(obj.get("spec"), old.get("spec"))
 
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {})

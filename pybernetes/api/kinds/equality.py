@@ -17,7 +17,8 @@ _EMPTY: tuple[Any, ...] = (None, {}, [])
 def semantic_equal(a: Any, b: Any) -> bool:
     """Whether two decoded values say the same. Empty lists and maps equal absent ones."""
     if a == b:
-        # 0 == False and 1 == True in Python; the decoder has checked types, so a mix cannot reach here.
+        # 0 == False and 1 == True in Python; the decoder has checked types, so a mix cannot reach here. Where it has
+        # not, since a field may hold any JSON, `json_equal` is what to ask.
         return True
     if isinstance(a, dict) and isinstance(b, dict):
         for key, value in a.items():
@@ -26,6 +27,21 @@ def semantic_equal(a: Any, b: Any) -> bool:
         return all(key in a or value in _EMPTY for key, value in b.items())
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(semantic_equal, a, b))
+    return (a is None or a in _EMPTY) and (b is None or b in _EMPTY)
+
+
+def json_equal(a: Any, b: Any) -> bool:
+    """`semantic_equal` of values with fields of any JSON below: true, 1 and 1.0 differ."""
+    if a is b:
+        return True
+    if isinstance(a, dict) and isinstance(b, dict):
+        return all(json_equal(value, b.get(key)) for key, value in a.items()) and all(
+            key in a or value in _EMPTY for key, value in b.items()
+        )
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(json_equal, a, b))
+    if a == b:
+        return type(a) is type(b)
     return (a is None or a in _EMPTY) and (b is None or b in _EMPTY)
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
+from pybernetes.api.kinds.equality import json_equal
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.kinds.webhookclients import client_config, review_versions
@@ -26,6 +27,9 @@ _MAX_SCHEMA_DEPTH = 256
 class CustomResourceDefinitionStrategy(Strategy):
     allow_unconditional_update = False
     has_generation = True
+
+    def raises_generation(self, obj: Object, old: Object) -> bool:
+        return not json_equal(obj.get("spec"), old.get("spec"))
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -12,7 +12,7 @@ from typing import Any
 
 from pybernetes.api import field
 from pybernetes.api.field import FieldError, Path
-from pybernetes.api.kinds.equality import semantic_equal
+from pybernetes.api.kinds.equality import json_equal
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
 NOT_POSITIVE = "must be greater than zero"
@@ -67,5 +67,5 @@ class Faults(list[FieldError]):
             self.not_supported(path, value, supported)
 
     def immutable(self, path: str, new: Any, old: Any) -> None:
-        if not semantic_equal(new, old):
+        if not json_equal(new, old):
             self.invalid(path, new, field.IMMUTABLE)

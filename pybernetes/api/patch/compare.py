@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pybernetes.api.json_values import same_types
 from pybernetes.api.patch.elements import elements_of
 from pybernetes.api.patch.fields import FieldPath
 from pybernetes.api.patch.typed import UNMANAGED_METADATA, is_associative, is_atomic, is_map, member
-from pybernetes.api.schema.nodes import Field, ListNode, MapNode, Node, ObjectNode, UnionNode
+from pybernetes.api.schema.nodes import ANY, Field, ListNode, MapNode, Node, ObjectNode, Scalar, UnionNode
 
 _ABSENT: Any = object()
 _TYPE_META = frozenset({"apiVersion", "kind"})
@@ -25,6 +26,8 @@ class Comparison:
     added: list[FieldPath] = field(default_factory=list)
     removed: list[FieldPath] = field(default_factory=list)
     modified: list[FieldPath] = field(default_factory=list)
+    strict: bool = False
+    """Whether the type has fields of any JSON, in which true is not 1 though Python finds them equal."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.modified)
@@ -56,7 +59,7 @@ def structs_of(node: Node) -> tuple[str, ...]:
 
 
 def _walk(old: Any, new: Any, node: Node, declared: Field | None, path: FieldPath, out: Comparison) -> None:
-    if old is new or (old == new and type(old) is type(new)):
+    if old is new or (old == new and type(old) is type(new) and (not out.strict or same_types(old, new))):
         return
     present = new if old is _ABSENT or old is None else old
     same_form = old is _ABSENT or new is _ABSENT or old is None or new is None or type(old) is type(new)
@@ -84,9 +87,10 @@ def _walk(old: Any, new: Any, node: Node, declared: Field | None, path: FieldPat
 def _walk_members(old: Any, new: Any, node: Node, path: FieldPath, out: Comparison) -> None:
     before = old if type(old) is dict else {}
     after = new if type(new) is dict else {}
+    strict = out.strict
     for key, b in after.items():
         a = before.get(key, _ABSENT)
-        if a is b or a == b:
+        if a is b or (a == b and (not strict or same_types(a, b))):
             continue
         child, declared = member(node, key)
         if a is _ABSENT and old is not _ABSENT:
@@ -143,7 +147,7 @@ def _walk_duplicates(
         below = (*path, name)
         if len(a) <= 1 and len(b) <= 1:
             _walk(a[0] if a else _ABSENT, b[0] if b else _ABSENT, node.items, None, below, out)
-        elif a == b:
+        elif a == b and (not out.strict or same_types(a, b)):
             continue
         elif not a:
             out.added.append(below)
@@ -164,6 +168,32 @@ def _managed_metadata(meta: Any) -> dict[str, Any]:
     return {k: v for k, v in meta.items() if k not in UNMANAGED_METADATA} if isinstance(meta, dict) else {}
 
 
+_holding: dict[ObjectNode, bool] = {}
+
+
+def holds_any_json(node: ObjectNode) -> bool:
+    """Whether objects of a type have fields that may hold any JSON, aside from what the managers manage."""
+    found = _holding.get(node)
+    if found is None:
+        found = _holding[node] = _holds(node, set())
+    return found
+
+
+def _holds(node: Node, seen: set[Node]) -> bool:
+    if isinstance(node, UnionNode):
+        node = node.object
+    if isinstance(node, Scalar):
+        return node is ANY
+    if node in seen:
+        return False
+    seen.add(node)
+    if isinstance(node, ListNode):
+        return _holds(node.items, seen)
+    if isinstance(node, MapNode):
+        return _holds(node.values, seen)
+    return any(_holds(f.node, seen) for f in node.fields.values() if f.name not in ("metadata", "managedFields"))
+
+
 def compare(
     old: dict[str, Any], new: dict[str, Any], node: ObjectNode, skip: frozenset[str] = frozenset()
 ) -> Comparison:
@@ -172,7 +202,7 @@ def compare(
 
     Raises `TypedError` for list items without their keys.
     """
-    out = Comparison()
+    out = Comparison(strict=holds_any_json(node))
     fields = node.fields
     keys = dict.fromkeys(old)
     keys.update(dict.fromkeys(new))
@@ -182,7 +212,7 @@ def compare(
         a, b = old.get(key, _ABSENT), new.get(key, _ABSENT)
         if key == "metadata":
             a, b = _managed_metadata(a), _managed_metadata(b)
-        if a is b or a == b:
+        if a is b or (a == b and (not out.strict or same_types(a, b))):
             continue
         child, declared = member(node, key)
         _walk(

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from pybernetes.api.errors import BadRequest, Invalid, RequestEntityTooLarge
+from pybernetes.api.json_values import same_json
 from pybernetes.api.meta import Object, clone
 
 MAX_OPERATIONS = 10_000
@@ -173,17 +174,8 @@ class _Patch:
             if container is None:
                 raise PatchError(f"test operation does not apply: is missing path: {pointer}: missing value")
             found = _get(container, key)
-        if not _equal(found, value):
+        if not same_json(found, value):
             raise PatchError(f"testing value {pointer} failed: test failed")
-
-
-def _equal(a: Any, b: Any) -> bool:
-    """Equality of JSON: unlike Python's, true is not 1."""
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(_equal(v, b[k]) for k, v in a.items())
-    if isinstance(a, list):
-        return isinstance(b, list) and len(a) == len(b) and all(map(_equal, a, b))
-    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
 
 
 def _text(operation: dict[str, Any], name: str) -> str:

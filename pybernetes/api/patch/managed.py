@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
+from pybernetes.api.json_values import same_types
 from pybernetes.api.meta import Object, metadata
 from pybernetes.api.patch.fields import FieldSet, parse, union
 from pybernetes.api.time import format_time
@@ -237,7 +238,7 @@ def equal_but_for_time(a: Object, b: Object) -> bool:
         if key != "metadata" and value != b[key]:
             return False
     return _same_metadata(a["metadata"], b["metadata"]) and all(
-        value is b[key] or _same_types(value, b[key]) for key, value in a.items() if key != "metadata"
+        value is b[key] or same_types(value, b[key]) for key, value in a.items() if key != "metadata"
     )
 
 
@@ -254,16 +255,6 @@ def _same_metadata(meta: Object, other: Object) -> bool:
         return False
     theirs = {_identity(e): e.get("fieldsV1") for e in others}
     return all(theirs.get(_identity(e)) == e.get("fieldsV1") for e in own)
-
-
-def _same_types(a: Any, b: Any) -> bool:
-    """Whether equal values are so as JSON too. To Python true is 1 is 1.0, and fields of any JSON may hold each."""
-    kind = type(a)
-    if kind is not type(b):
-        return False
-    if kind is dict:
-        return all(_same_types(value, b[key]) for key, value in a.items())
-    return kind is not list or all(map(_same_types, a, b))
 
 
 def _identity(entry: Object) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pybernetes.api.json_values import same_json
 from pybernetes.api.kinds.registry import strategy_for
 from pybernetes.api.kinds.scale import from_scale, to_scale
 from pybernetes.api.meta import Object
@@ -94,7 +95,7 @@ class Views:
             new, _ = schema.decode(obj, view.resource, "Ignore")
             new = conversion.to_storage(view.resource, new)
             strategy_for(request.resource).default(new)
-        if new == current:
+        if same_json(new, current):
             return False
         _refill(current, new)
         return True
