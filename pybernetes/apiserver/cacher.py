@@ -95,6 +95,7 @@ class KindCache:
         self._window_bytes = 0
         self._watchers: dict[tuple[str, ...], set[Watcher]] = {}
         self._handlers: list[ChangeHandler] = []
+        self._followers: list[Callable[[Change], None]] = []
 
     @property
     def shares_specs(self) -> bool:
@@ -174,6 +175,8 @@ class KindCache:
         self._window.clear()
         self._window_bytes = 0
         self.horizon = self.last_change = revision
+        if self._followers:
+            self._tell_followers(old, entries, revision)
         if self._handlers:
             for key, previous in old.items():
                 if key not in self._entries:
@@ -189,6 +192,23 @@ class KindCache:
             handler(None, entry.obj)
         self._handlers.append(handler)
         return lambda: self._handlers.remove(handler)
+
+    def follow(self, handler: Callable[[Change], None]) -> Callable[[], None]:
+        """Calls `handler` with every change from now on, once the cache shows it; returns its end. Handlers are quick
+        and do not raise."""
+        self._followers.append(handler)
+        return lambda: self._followers.remove(handler)
+
+    def _tell_followers(self, old: dict[str, Entry], entries: list[Entry], revision: int) -> None:
+        """What a new content of the cache changes."""
+        changes = [Change("DELETED", e.tombstone(revision), e) for key, e in old.items() if key not in self._entries]
+        for entry in entries:
+            before = old.get(entry.key)
+            if before is None or before.revision != entry.revision:
+                changes.append(Change("MODIFIED" if before is not None else "ADDED", entry, before))
+        for change in changes:
+            for follower in self._followers:
+                follower(change)
 
     def _tell(self, old: Object | None, new: Object | None) -> None:
         for handler in self._handlers:
@@ -245,6 +265,8 @@ class KindCache:
             self._tell(
                 previous.obj if previous is not None else None, change.entry.obj if change.type != "DELETED" else None
             )
+        for follower in self._followers:
+            follower(change)
         if self._watchers:
             self._offer(change)
 

@@ -23,7 +23,7 @@ from pybernetes.apiserver.interfaces import RequestInfo
 from pybernetes.apiserver.operations import Operations
 from pybernetes.apiserver.options import DeleteOptions, ListOptions, WriteOptions
 from pybernetes.apiserver.watch_stream import TIMEOUT_SECONDS_MIN
-from pybernetes.client.interface import STRATEGIC_MERGE_PATCH, ObjectList, Propagation, WatchEvent
+from pybernetes.client.interface import STRATEGIC_MERGE_PATCH, EventType, ObjectList, Propagation, WatchEvent
 
 _STRICT = WriteOptions("Strict")
 
@@ -131,6 +131,19 @@ class InProcessClient:
             operations.detach(watcher)
         if self._closed():
             raise errors.ServiceUnavailable("the server is shutting down")
+
+    def follow(
+        self, resource: Resource, handler: Callable[[EventType, Object], None]
+    ) -> tuple[str, Callable[[], None]]:
+        """See `Followable`."""
+        operations = self._operations()
+        for verb in ("list", "watch"):
+            operations.authorize(self._info(verb, resource))
+        kind = self._cacher.kind(resource)
+        for entry in kind.in_namespace(""):
+            handler("ADDED", entry.object_as(resource))
+        stop = kind.follow(lambda change: handler(change.type, change.entry.object_as(resource)))
+        return str(self._cacher.revision), stop
 
     async def create(
         self, resource: Resource, obj: Object, namespace: str = "", *, name: str = "", subresource: str = ""

@@ -1,7 +1,8 @@
 """Informers: a local, indexed copy of one resource, kept true by a list and a watch.
 
 Lifecycle: `run` lists, then watches from that revision for as long as it lives; a broken watch is resumed from
-the last revision seen, a too old one is listed again, both with bounded back-off. Handlers are synchronous and
+the last revision seen, a too old one is listed again, both with bounded back-off. In the API server's own process, and
+without a selector, it takes the watch cache's changes as they are made instead. Handlers are synchronous and
 quick (they add a key to a work queue). One event loop owns an informer.
 """
 
@@ -18,7 +19,7 @@ import structlog
 from pybernetes.api import errors
 from pybernetes.api.meta import Object, key_of, metadata, resource_version_of
 from pybernetes.api.resources import Resource
-from pybernetes.client.interface import Client
+from pybernetes.client.interface import Client, EventType, Followable
 
 Handler = Callable[[Object | None, Object | None], None]
 """Called with (old, new): old is None for an addition, new is None for a deletion."""
@@ -143,6 +144,7 @@ class Informer:
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
+        self._selects = bool(namespace or label_selector or field_selector)
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()
         self._version = ""
@@ -215,22 +217,36 @@ class Informer:
         async with aclosing(cast(Any, stream)) as events:
             async for event in events:
                 progressed = True
-                self._version = resource_version_of(event.object) or self._version
-                if event.type == "BOOKMARK":
-                    continue
-                if event.type == "DELETED":
-                    if self.cache.remove(key_of(event.object)) is not None:
-                        # The deleted object's last state tells handlers more than the cached one.
-                        self._notify(event.object, None)
-                else:
-                    self._notify(self.cache.put(event.object), event.object)
+                self._take(event.type, event.object)
         return progressed
+
+    def _take(self, type_: EventType, obj: Object) -> None:
+        self._version = resource_version_of(obj) or self._version
+        if type_ == "BOOKMARK":
+            return
+        if type_ == "DELETED":
+            if self.cache.remove(key_of(obj)) is not None:
+                # The deleted object's last state tells handlers more than the cached one.
+                self._notify(obj, None)
+        else:
+            self._notify(self.cache.put(obj), obj)
+
+    async def _follow(self, client: Followable) -> None:
+        """Takes every change in the step that makes it, until cancelled."""
+        self._version, stop = client.follow(self.resource, self._take)
+        self._synced.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            stop()
 
     async def run(self) -> None:
         """Keeps the cache true until cancelled."""
         backoff = 0.0
         while True:
             try:
+                if isinstance(self._client, Followable) and not self._selects:
+                    await self._follow(self._client)
                 if not self._version:
                     await self._list()
                 if await self._watch():

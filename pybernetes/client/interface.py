@@ -8,9 +8,9 @@ All methods raise `pybernetes.api.errors.ApiError` subclasses.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
@@ -38,6 +38,19 @@ class ObjectList:
     items: list[Object]
     resource_version: str
     continue_token: str = ""
+
+
+@runtime_checkable
+class Followable(Protocol):
+    """A client in the API server's own process, for informers: what the watch cache takes in, without a watch."""
+
+    def follow(
+        self, resource: Resource, handler: Callable[[EventType, Object], None]
+    ) -> tuple[str, Callable[[], None]]:
+        """Calls `handler` with ADDED for everything that is there, before it returns, and from then on with every
+        change in the step that makes it. Handlers are quick and do not raise. Returns the revision of what is there,
+        and the end of it. Raises `Forbidden`, and `ServiceUnavailable` where the server stops."""
+        ...
 
 
 class Client(Protocol):

@@ -13,7 +13,7 @@ from pybernetes.api.meta import Object
 from pybernetes.api.resources import CONFIGMAPS, DEPLOYMENTS, PODS, SERVICEACCOUNTS
 from pybernetes.api.user import AUTHENTICATED, User
 from pybernetes.client.informer import Informers
-from pybernetes.client.interface import JSON_PATCH, MERGE_PATCH
+from pybernetes.client.interface import JSON_PATCH, MERGE_PATCH, Followable
 from tests.integration.apiserver.conftest import Server
 from tests.integration.apiserver.test_updates import deployment
 
@@ -112,6 +112,49 @@ async def test_informers_run_on_it(server: Server) -> None:
             assert old is not None and new is None
     finally:
         await informers.stop()
+
+
+async def test_an_informer_without_a_selector_shows_what_the_watch_cache_shows(server: Server) -> None:
+    await server.admin.create(CONFIGMAPS, config_map("before"), "default")
+    informers = Informers(server.admin)
+    informer = informers.for_(CONFIGMAPS)
+    seen: list[tuple[str, str]] = []
+
+    def told(old: Object | None, new: Object | None) -> None:
+        obj = new or old
+        assert obj is not None
+        if obj["metadata"]["namespace"] == "default":
+            kind = "added" if old is None else "deleted" if new is None else "changed"
+            seen.append((kind, obj["metadata"]["name"]))
+
+    informer.add_handler(told)
+    informers.start()
+    try:
+        await asyncio.wait_for(informers.synced(), 10)
+        assert ("added", "before") in seen and int(informer.resource_version) == server.api.cacher.revision
+        seen.clear()
+        made = await server.admin.create(CONFIGMAPS, config_map("a"), "default")
+        await server.api.cacher.fresh()
+        assert seen == [("added", "a")] and informer.cache.get("default/a") is made
+        changed = await server.admin.update(CONFIGMAPS, {**made, "data": {"k": "other"}})
+        await server.api.cacher.fresh()
+        assert seen[1:] == [("changed", "a")] and informer.cache.get("default/a") is changed
+        await server.admin.delete(CONFIGMAPS, "a", "default")
+        await server.api.cacher.fresh()
+        assert seen[2:] == [("deleted", "a")] and informer.cache.get("default/a") is None
+        assert int(informer.resource_version) > int(changed["metadata"]["resourceVersion"])
+    finally:
+        await informers.stop()
+    await server.admin.create(CONFIGMAPS, config_map("after"), "default")
+    await server.api.cacher.fresh()
+    assert len(seen) == 3, "who has stopped hears nothing any more"
+
+
+async def test_an_informer_of_who_may_not_watch_gets_nothing(server: Server) -> None:
+    client = server.api.client_for(User("nobody", groups=(AUTHENTICATED,)))
+    assert isinstance(client, Followable)
+    with pytest.raises(errors.Forbidden):
+        client.follow(CONFIGMAPS, lambda kind, obj: None)
 
 
 async def test_delete_collection(server: Server) -> None:

@@ -19,6 +19,7 @@ from pybernetes.api.resources import CONFIGMAPS, NODES, PODS
 from pybernetes.apiserver import cacher as cacher_module
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.cacher import Cacher, CacheReader, storage_key
+from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.selection import Selection
 from pybernetes.apiserver.watching import Watcher
 from pybernetes.lib.clock import ManualClock
@@ -349,6 +350,27 @@ async def test_a_watch_that_never_gets_on_is_given_up(monkeypatch: pytest.Monkey
         async with asyncio.timeout(10):
             while len(cacher.kind(PODS)) < 5:
                 await asyncio.sleep(0.01)
+    await store.close()
+
+
+async def test_followers_hear_what_a_new_content_changes() -> None:
+    store = MemoryStore()
+    async with following(store) as cacher:
+        for name in ("stays", "changes", "goes"):
+            await put(store, pod("a", name))
+        await cacher.fresh()
+        kind = cacher.kind(PODS)
+        heard: list[tuple[str, str, int]] = []
+        stop = kind.follow(lambda change: heard.append((change.type, change.entry.key, change.revision)))
+        entries = {name: kind.get("a", name) for name in ("stays", "changes")}
+        stays, changes = entries["stays"], entries["changes"]
+        assert stays is not None and changes is not None
+        changed = Entry(changes.key, changes.obj, changes.raw, 50)
+        kind.load([stays, changed, Entry("a/new", pod("a", "new"), b"{}", 51)], 60)
+        assert heard == [("DELETED", "a/goes", 60), ("MODIFIED", "a/changes", 50), ("ADDED", "a/new", 51)]
+        stop()
+        kind.load([], 70)
+        assert len(heard) == 3
     await store.close()
 
 
