@@ -41,6 +41,7 @@ from pybernetes.client.interface import APPLY_PATCH
 _SELECTING = frozenset(("list", "watch", "deletecollection"))
 _DECISION = "authorization.k8s.io/decision"
 _REASON = "authorization.k8s.io/reason"
+_NO_OBJECT: Object = {}
 _SCALE: tuple[str, str, str] = ("autoscaling", "v1", "Scale")
 
 
@@ -187,11 +188,19 @@ class Operations:
             key = self._settled.key(body)
             known = self._settled.get(resource, key) if key else None
             if known is not None:
+                old = existing.obj if existing is not None else _NO_OBJECT
+                kept = [k for k in ("metadata", "status") if k in body and body[k] is old.get(k)]
+                given = {k: v for k, v in body.items() if k != "spec" and k not in kept}
+                if "metadata" in kept:
+                    given["metadata"] = {"name": meta["name"]} if meta else {}
                 try:
-                    obj = decode({k: v for k, v in body.items() if k != "spec"})
+                    obj = decode(given)
                 except errors.ApiError:
                     # Its message is to show the whole object.
                     return self._to_storage(resource, decode(body))
+                # What a patch left alone was decoded before. Members of it are replaced, and never changed.
+                for k in kept:
+                    obj[k] = dict(old[k])
                 info.spec_text, spec = known
                 is_same = existing is not None and existing.obj.get("spec") is spec
                 obj["spec"] = spec if is_same else dict(spec)

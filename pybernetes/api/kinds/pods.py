@@ -19,10 +19,11 @@ from pybernetes.api.meta import Object, annotations_of, clone, labels_of, name_o
 from pybernetes.lib.memo import Memo
 
 _MEMO_BYTES_MAX = 4 * 1024 * 1024
-# By the JSON text of a pod's spec: those that have no fault, and those that give no cause for a warning. Pure results;
-# the event loop's alone, as all strategies are.
+# By the JSON text of a pod's spec: those that have no fault, those that give no cause for a warning, and the classes.
+# Pure results; the event loop's alone, as all strategies are.
 _faultless: Memo[bool] = Memo(_MEMO_BYTES_MAX)
 _unwarned: Memo[bool] = Memo(_MEMO_BYTES_MAX)
+_qos_classes: Memo[str] = Memo(_MEMO_BYTES_MAX)
 
 TERMINAL_PHASES = ("Succeeded", "Failed")
 
@@ -49,7 +50,7 @@ class PodStrategy(Strategy):
             apparmor_fields(annotations, spec)
         # Nobody changes it from here on.
         spec = obj["spec"] = shared_specs.share(spec)
-        fresh: Object = {"phase": "Pending", "qosClass": compute_qos_class(spec)}
+        fresh: Object = {"phase": "Pending", "qosClass": _qos_class(spec)}
         if spec.get("schedulingGates"):
             fresh["conditions"] = [
                 {
@@ -226,6 +227,15 @@ def _take(part: Object, wanted: Object, *fields: str) -> None:
             part[field] = wanted[field]
         else:
             part.pop(field, None)
+
+
+def _qos_class(spec: Object) -> str:
+    key = shared_specs.text_made(spec)
+    known = _qos_classes.get(key)
+    if known is None:
+        known = compute_qos_class(spec)
+        _qos_classes.put(key, known)
+    return known
 
 
 def _sync_addresses(status: Object) -> None:
