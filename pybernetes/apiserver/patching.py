@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from pybernetes.api import errors, field
+from pybernetes.api.json_values import has_infinity
 from pybernetes.api.meta import Object
 from pybernetes.api.patch import json_patch, merge, strategic
 from pybernetes.api.schema import text
@@ -52,10 +56,23 @@ def read(type_: str, body: bytes, validation: FieldValidation) -> Patch:
             parsed = text.parse_json(body, find_duplicates=strict)
     except text.TextError as e:
         return Patch(type_, None, fault=errors.BadRequest(_unreadable(type_, str(e), strict=strict)))
+    if has_infinity(parsed.value):
+        where = "struct field jsonPatchOp.value" if type_ == JSON_PATCH else "value"
+        why = f"json: cannot unmarshal number{_beyond(body)} into Go {where} of type float64"
+        return Patch(type_, None, fault=errors.BadRequest(_unreadable(type_, why, strict=True)))
     faults: Sequence[str] = parsed.faults
     if type_ == JSON_PATCH and strict:
         faults = [f"json patch {fault}" for fault in (*_unknown_fields(parsed.value), *faults)]
     return Patch(type_, parsed.value, tuple(faults), strict=strict)
+
+
+_NUMBER = re.compile(rb"-?[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?")
+
+
+def _beyond(body: bytes) -> str:
+    """The first number of a text that is beyond a float's range, after a space."""
+    found = (m[0].decode() for m in _NUMBER.finditer(body) if m[0].count(b".") < 2 and math.isinf(float(m[0])))
+    return "".join(f" {number}" for number in islice(found, 1))
 
 
 def _parse_configuration(body: bytes, strict: bool) -> text.Body:

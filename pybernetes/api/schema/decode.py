@@ -10,6 +10,7 @@ Source of texts: ``sigs.k8s.io/json`` and ``k8s.io/apiserver/pkg/endpoints/handl
 from __future__ import annotations
 
 import binascii
+import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ import orjson
 
 from pybernetes.api import quantity
 from pybernetes.api.errors import BadRequest, Invalid
+from pybernetes.api.json_values import has_infinity
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema.nodes import (
@@ -82,7 +84,8 @@ def _found(value: Any, *, literal: bool = False) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, (int, float)):
-        return f"number {value!r}" if literal else "number"
+        # What is beyond a float's range has lost its digits.
+        return f"number {value!r}" if literal and math.isfinite(value) else "number"
     return "array" if isinstance(value, list) else "object"
 
 
@@ -116,7 +119,7 @@ def _int64(value: Any, run: _Run) -> Any:
 def _number(value: Any, run: _Run) -> Any:
     if type(value) is int:
         return value
-    if type(value) is not float:
+    if type(value) is not float or not math.isfinite(value):
         raise _Fault(_found(value), "float64")
     # Go prints a whole float64 without a fraction.
     return int(value) if value.is_integer() and abs(value) < 1e21 else value
@@ -234,6 +237,9 @@ def _bad_base64_at(text: str) -> int:
 
 
 def _any(value: Any, run: _Run) -> Any:
+    """Numbers beyond a float's range cannot be kept; upstream keeps their text, or says this."""
+    if has_infinity(value):
+        raise _Fault("number", "float64")
     return value
 
 

@@ -47,6 +47,12 @@ async def test_media_types(server: Server) -> None:
          "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"),
         (MERGE, b"{", "error decoding patch: unexpected end of JSON input"),
         (MERGE, b"null", "Invalid JSON Patch"),
+        (MERGE, b'{"a":[null,{"b":-1.5e400}]}',
+         "error decoding patch: json: cannot unmarshal number -1.5e400 into Go value of type float64"),
+        (STRATEGIC, b'{"a":1e400}', "json: cannot unmarshal number 1e400 into Go value of type float64"),
+        (JSON, b'[{"op":"add","path":"/data/x","value":1e400}]',
+         "error decoding patch: json: cannot unmarshal number 1e400 into Go struct field jsonPatchOp.value of type "
+         "float64"),
         (STRATEGIC, b"[]", "json: cannot unmarshal array into Go value of type map[string]interface {}"),
         (STRATEGIC, b"{", "unexpected end of JSON input"),
         (APPLY, b"a: {", "error decoding YAML: yaml: "),

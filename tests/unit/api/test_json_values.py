@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from pybernetes.api import resources as r
+from pybernetes.api.errors import BadRequest
 from pybernetes.api.kinds.equality import json_equal
 from pybernetes.api.kinds.registry import strategy_for
 from pybernetes.api.meta import Object, clone
 from pybernetes.api.patch.compare import compare, holds_any_json
+from pybernetes.api.schema import text
+from pybernetes.api.schema.decode import decode
 from pybernetes.api.schema.nodes import type_of
 from pybernetes.api.user import User
 from pybernetes.apiserver.admission.dynamic.views import Views
@@ -59,6 +62,16 @@ def test_a_webhook_that_changes_a_type_changes_the_object(a: Any, b: Any) -> Non
     assert not views.replace(views.of(resource), revision(a))
     assert views.replace(views.of(resource), revision(b))
     assert request.object is not None and type(request.object["data"]["list"][1]["x"]) is type(b)
+
+
+@pytest.mark.parametrize("data", [b"1e400", b"[1e400]", b'{"x":[null,{"y":-1e999}]}'])
+def test_numbers_that_nobody_can_keep_are_refused(data: bytes) -> None:
+    body = b'{"apiVersion":"apps/v1","kind":"ControllerRevision","metadata":{"name":"a"},"revision":1,"data":%b}'
+    why = r"json: cannot unmarshal number into Go struct field ControllerRevision\.data of type float64"
+    with pytest.raises(BadRequest, match=why):
+        decode(text.parse_json(body % data).value, r.CONTROLLERREVISIONS, "Ignore")
+    kept, _ = decode(text.parse_json(body % b"[null,1e308]").value, r.CONTROLLERREVISIONS, "Ignore")
+    assert kept["data"] == [None, 1e308]
 
 
 def test_which_types_hold_any_json() -> None:
