@@ -63,7 +63,11 @@ class PodStrategy(Strategy):
         obj["status"] = fresh
 
     def prepare_for_update(self, obj: Object, old: Object) -> None:
-        super().prepare_for_update(obj, old)
+        # What is kept stays the old object's own, which nobody may change.
+        if "status" in old:
+            obj["status"] = old["status"]
+        else:
+            obj.pop("status", None)
         spec, before = obj.get("spec"), old.get("spec")
         if spec and spec is not before:
             # From here on whether it changed is seen by its being another. (It holds no field of any JSON, in which
