@@ -15,6 +15,7 @@ from cryptography import x509
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds.faults import Faults
+from pybernetes.api.kinds.prefixed import signer_name
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, clone, name_of
 
@@ -27,25 +28,6 @@ USAGES = (
 _USAGES = frozenset(USAGES)
 LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 MIN_EXPIRATION_SECONDS = 600
-
-
-def signer_name(faults: Faults, path: str, signer: str) -> None:
-    """``example.com/my-signer``: a domain of at least two parts, and a path."""
-    if not signer:
-        faults.required(path)
-        return
-    domain, slash, rest = signer.partition("/")
-    if not slash or "/" in rest:
-        faults.invalid(path, signer, "must be a fully qualified domain and path of the form 'example.com/signer-name'")
-        return
-    for message in names.dns_subdomain(domain):
-        faults.invalid(path, domain, f'validating label "{domain}": {message}')
-    if "." not in domain:
-        faults.invalid(path, domain, "should be a domain with at least two segments separated by dots")
-    for message in names.dns_subdomain(rest):
-        faults.invalid(path, rest, f'validating label "{rest}": {message}')
-    if len(signer) > 253 + 1 + 63 + 253:
-        faults.too_long(path, 571)
 
 
 class CertificateSigningRequestStrategy(Strategy):

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
+
+import orjson
 
 from pybernetes.api import names
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds.faults import Faults
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object, annotations_of, name_of, namespace_of
+from pybernetes.api.schema import jsonerror
 
 MAX_BYTES = 1024 * 1024
 _IMMUTABLE = "field is immutable when `immutable` is set"
@@ -130,9 +132,14 @@ class SecretStrategy(Strategy):
 
 def _json_object(faults: Faults, path: str, encoded: str) -> None:
     try:
-        value = json.loads(base64.b64decode(encoded or ""))
-    except (ValueError, binascii.Error):
-        faults.invalid(path, _REDACTED, "unexpected end of JSON input" if not encoded else "invalid character")
+        text = base64.b64decode(encoded or "")
+    except binascii.Error:
+        text = b""
+    try:
+        value = orjson.loads(text.decode(errors="replace"))
+    except orjson.JSONDecodeError:
+        if wrong := jsonerror.describe(text):
+            faults.invalid(path, _REDACTED, wrong)
         return
     # A null decodes into any map.
     if value is not None and not isinstance(value, dict):

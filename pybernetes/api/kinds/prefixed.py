@@ -5,6 +5,8 @@ Source of rules and texts: ``k8s.io/apimachinery/pkg/util/validation``. Pure.
 
 from __future__ import annotations
 
+import json
+
 from pybernetes.api import names
 from pybernetes.api.kinds.faults import Faults
 
@@ -51,3 +53,31 @@ def fully_qualified_domain_name(faults: Faults, path: str, value: str) -> None:
             if messages:
                 faults.invalid(path, label, ",".join(messages))
                 return
+
+
+_DOMAIN_MAX = 253
+_SIGNER_MAX = _DOMAIN_MAX + 1 + _DOMAIN_MAX + 1 + 63
+
+
+def signer_name(faults: Faults, path: str, signer: str) -> None:
+    """``example.com/my-signer``: a domain of at least two labels, and a path."""
+    if not signer:
+        faults.required(path)
+        return
+    domain, slash, rest = signer.partition("/")
+    if not slash or "/" in rest:
+        faults.invalid(path, signer, "must be a fully qualified domain and path of the form 'example.com/signer-name'")
+        return
+    if len(domain) > _DOMAIN_MAX:
+        faults.too_long(path, _DOMAIN_MAX)
+    labels = domain.split(".")
+    for label in labels:
+        for message in names.dns_label(label):
+            faults.invalid(path, domain, f"validating label {json.dumps(label)}: {message}")
+    if len(labels) < 2:
+        faults.invalid(path, domain, "should be a domain with at least two segments separated by dots")
+    for label in rest.split("."):
+        for message in names.dns_subdomain(label):
+            faults.invalid(path, rest, f"validating label {json.dumps(label)}: {message}")
+    if len(signer) > _SIGNER_MAX:
+        faults.too_long(path, _SIGNER_MAX)

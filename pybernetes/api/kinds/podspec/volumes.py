@@ -21,6 +21,7 @@ from pybernetes.api.kinds.podspec.containers import (
     resource_field_selector,
 )
 from pybernetes.api.kinds.podspec.paths import backsteps, descending_path, file_mode, local_path
+from pybernetes.api.kinds.prefixed import signer_name
 from pybernetes.api.meta import Object
 
 ONE_TYPE = "may not specify more than 1 volume type"
@@ -430,6 +431,7 @@ def _trust_bundle(faults: Faults, path: str, bundle: Object) -> None:
     elif signer is not None:
         if not signer:
             faults.required(f"{path}.signerName", "must be a valid signer name")
+        signer_name(faults, f"{path}.signerName", signer)
         label_selector(faults, f"{path}.labelSelector", bundle.get("labelSelector"))
     else:
         faults.required(path, "either name or signerName must be specified")
@@ -439,9 +441,9 @@ def _trust_bundle(faults: Faults, path: str, bundle: Object) -> None:
 
 
 def _pod_certificate(faults: Faults, path: str, certificate: Object) -> None:
-    for name in ("signerName", "keyType"):
-        if not certificate.get(name):
-            faults.required(f"{path}.{name}")
+    signer_name(faults, f"{path}.signerName", certificate.get("signerName") or "")
+    if not certificate.get("keyType"):
+        faults.required(f"{path}.keyType")
     for name in ("credentialBundlePath", "keyPath", "certificateChainPath"):
         if certificate.get(name):
             local_path(faults, f"{path}.{name}", certificate[name])

@@ -166,8 +166,10 @@ def test_typed_secrets(kind: str, data: dict[str, str], errors: list[str]) -> No
 def test_a_bad_docker_configuration_is_not_repeated_in_the_message() -> None:
     obj = named(type="kubernetes.io/dockerconfigjson", data={".dockerconfigjson": b64("hunter2")})
     (error,) = faults(r.SECRETS, obj)
-    assert "hunter2" not in error
-    assert error.startswith('data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": ')
+    assert error == (
+        'data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": invalid character \'h\' looking for '
+        "beginning of value"
+    )
 
 
 def test_the_type_of_a_secret_is_fixed() -> None:
