@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from pybernetes.api.field import FieldError
 from pybernetes.api.kinds.strategy import Strategy
 from pybernetes.api.meta import Object
-from pybernetes.api.resources import CERTIFICATESIGNINGREQUESTS, PODS
+from pybernetes.api.resources import CERTIFICATESIGNINGREQUESTS, PERSISTENTVOLUMES, PODS
 from pybernetes.api.time import format_time
 from pybernetes.apiserver.interfaces import RequestInfo
 from pybernetes.lib.clock import Clock
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     # Kinds load when they are first asked for.
     from pybernetes.api.kinds.certificates import CertificateSigningRequestStrategy
     from pybernetes.api.kinds.cluster import NamespaceStrategy
+    from pybernetes.api.kinds.persistentvolumes import PersistentVolumeStrategy
     from pybernetes.api.kinds.pods import PodStrategy
 
 
@@ -87,19 +88,31 @@ class Approval(_Part):
         stamp_conditions(obj, old, self._now)
 
 
-class CertificateStatus(_Part):
-    """``certificatesigningrequests/status``: conditions get the times that they come without."""
+class _StampedStatus(_Part):
+    """A status with times that the server fills in."""
 
     def __init__(self, whole: Strategy, now: float) -> None:
         super().__init__(whole)
         self._now = now
 
+    def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
+        return self.whole.validate_status_update(obj, old)
+
+
+class CertificateStatus(_StampedStatus):
+    """``certificatesigningrequests/status``: conditions get the times that they come without."""
+
     def prepare_for_status_update(self, obj: Object, old: Object) -> None:
         self.whole.prepare_for_status_update(obj, old)
         stamp_conditions(obj, old, self._now)
 
-    def validate_status_update(self, obj: Object, old: Object) -> list[FieldError]:
-        return self.whole.validate_status_update(obj, old)
+
+class VolumeStatus(_StampedStatus):
+    """``persistentvolumes/status``: when the phase changed last."""
+
+    def prepare_for_status_update(self, obj: Object, old: Object) -> None:
+        self.whole.prepare_for_status_update(obj, old)
+        cast("PersistentVolumeStrategy", self.whole).stamp_phase(obj, old, format_time(self._now))
 
 
 class EphemeralContainers(_Part):
@@ -135,6 +148,8 @@ def strategy_for(info: RequestInfo, whole: Strategy, clock: Clock) -> Strategy:
             return Approval(whole, clock.now())
         case "status" if whole.resource == CERTIFICATESIGNINGREQUESTS:
             return CertificateStatus(whole, clock.now())
+        case "status" if whole.resource == PERSISTENTVOLUMES:
+            return VolumeStatus(whole, clock.now())
         case "ephemeralcontainers" if whole.resource == PODS:
             return EphemeralContainers(cast("PodStrategy", whole))
         case "resize" if whole.resource == PODS:

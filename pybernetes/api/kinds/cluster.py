@@ -263,8 +263,16 @@ def _config_source(faults: Faults, path: str, source: Object, *, in_status: bool
 
 
 class ServiceAccountStrategy(Strategy):
+    def prepare_for_create(self, obj: Object) -> None:
+        super().prepare_for_create(obj)
+        _name_secrets(obj)
+
+    def prepare_for_update(self, obj: Object, old: Object) -> None:
+        super().prepare_for_update(obj, old)
+        _name_secrets(obj)
+
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
-        if (obj.get("metadata") or {}).get("annotations", {}).get("kubernetes.io/enforce-mountable-secrets") and (
+        if annotations_of(obj).get("kubernetes.io/enforce-mountable-secrets") and (
             old is None or old.get("secrets") != obj.get("secrets")
         ):
             return [
@@ -272,3 +280,10 @@ class ServiceAccountStrategy(Strategy):
                 "prefer separate namespaces to isolate access to mounted secrets"
             ]
         return []
+
+
+def _name_secrets(account: Object) -> None:
+    """A service account's secrets are its namespace's: of a reference to one only the name is kept."""
+    secrets = account.get("secrets")
+    if secrets:
+        account["secrets"] = [{"name": secret["name"]} if secret.get("name") else {} for secret in secrets]

@@ -22,7 +22,7 @@ from pybernetes.api.kinds.podspec import volumes
 from pybernetes.api.kinds.podspec.paths import backsteps
 from pybernetes.api.kinds.podspec.warnings import NODE_LABELS_GA, node_selector_term_warnings
 from pybernetes.api.kinds.strategy import Strategy
-from pybernetes.api.meta import Object, annotations_of, clone, name_of
+from pybernetes.api.meta import Object, annotations_of, clone, metadata, name_of
 from pybernetes.api.quantity import NANO
 
 RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
@@ -222,6 +222,18 @@ class PersistentVolumeStrategy(Strategy):
                 fill(spec[kind])
         if not (obj.get("status") or {}).get("phase"):
             obj.setdefault("status", {})["phase"] = "Pending"
+
+    def prepare_for_create(self, obj: Object) -> None:
+        super().prepare_for_create(obj)
+        if created := metadata(obj).get("creationTimestamp"):
+            obj["status"]["lastPhaseTransitionTime"] = created
+
+    def stamp_phase(self, obj: Object, old: Object, time: str) -> None:
+        """Notes when the phase changed in a write of the status, where the writer does not (KEP-3762)."""
+        status, before = obj.get("status") or {}, old.get("status") or {}
+        told = status.get("lastPhaseTransitionTime")
+        if status.get("phase") != before.get("phase") and told in (None, before.get("lastPhaseTransitionTime")):
+            obj["status"] = {**status, "lastPhaseTransitionTime": time}
 
     def validate_create(self, obj: Object) -> list[FieldError]:
         faults = Faults()

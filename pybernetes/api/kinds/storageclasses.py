@@ -290,6 +290,8 @@ class CSINodeStrategy(Strategy):
 
 
 class CSIStorageCapacityStrategy(Strategy):
+    allow_unconditional_update = False
+
     def default(self, obj: Object) -> None:
         for name in ("capacity", "maximumVolumeSize"):
             if obj.get(name) is not None:

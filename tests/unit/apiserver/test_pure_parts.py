@@ -14,12 +14,14 @@ from pybernetes.api import resources as r
 from pybernetes.api.errors import ApiError, BadRequest, Invalid, NotAcceptable
 from pybernetes.api.kinds.registry import strategy_for
 from pybernetes.api.kinds.strategy import Strategy
+from pybernetes.api.meta import Object, clone
 from pybernetes.apiserver import continue_tokens, conversion, encoding, negotiation, options, paths
 from pybernetes.apiserver.deletion import Mark, Pending, Remove, plan_deletion
 from pybernetes.apiserver.identity import Identities
 from pybernetes.apiserver.options import DeleteOptions
 from pybernetes.apiserver.served import ServedKinds
 from pybernetes.apiserver.services import Pool
+from pybernetes.apiserver.subresources import VolumeStatus
 from pybernetes.lib.clock import ManualClock
 
 KINDS = ServedKinds(strategy_for)
@@ -368,3 +370,21 @@ def test_a_pool_never_gives_twice(steps: list[str], size: int) -> None:
 def test_every_resource_has_a_strategy() -> None:
     for resource in KINDS:
         assert isinstance(KINDS.strategy(resource), Strategy)
+
+
+def test_a_volumes_phase_has_a_time() -> None:
+    whole = strategy_for(r.PERSISTENTVOLUMES)
+    old: Object = {"metadata": {"name": "v", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}}
+    whole.prepare_for_create(old)
+    assert old["status"] == {"phase": "Pending", "lastPhaseTransitionTime": "2026-01-01T00:00:00Z"}
+    status = VolumeStatus(whole, 1767225600.0 + 60)
+    for told, kept in ((None, "2026-01-01T00:01:00Z"), ("2026-01-01T00:00:30Z", "2026-01-01T00:00:30Z")):
+        new = clone(old)
+        new["status"]["phase"] = "Available"
+        if told:
+            new["status"]["lastPhaseTransitionTime"] = told
+        status.prepare_for_status_update(new, old)
+        assert new["status"] == {"phase": "Available", "lastPhaseTransitionTime": kept}
+    same = clone(old)
+    status.prepare_for_status_update(same, old)
+    assert same["status"] == old["status"]

@@ -167,7 +167,7 @@ def test_a_bad_docker_configuration_is_not_repeated_in_the_message() -> None:
     obj = named(type="kubernetes.io/dockerconfigjson", data={".dockerconfigjson": b64("hunter2")})
     (error,) = faults(r.SECRETS, obj)
     assert error == (
-        'data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": invalid character \'h\' looking for '
+        "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid character 'h' looking for "
         "beginning of value"
     )
 
@@ -265,3 +265,12 @@ def test_a_cluster_role_binding_binds_cluster_roles_to_fully_named_accounts() ->
         'roleRef.kind: Unsupported value: "Role": supported values: "ClusterRole"',
         "subjects[0].namespace: Required value",
     ]
+
+
+def test_of_a_service_accounts_secrets_only_names_are_kept() -> None:
+    reference = {"name": "token", "namespace": "elsewhere", "kind": "Secret"}
+    old = created(r.SERVICEACCOUNTS, named(secrets=[reference]))
+    assert old["secrets"] == [{"name": "token"}]
+    new = {**clone(old), "secrets": [reference, {"kind": "Secret"}]}
+    strategy_for(r.SERVICEACCOUNTS).prepare_for_update(new, old)
+    assert new["secrets"] == [{"name": "token"}, {}]
