@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
 from pybernetes.api.meta import Object
 from pybernetes.api.resources import Resource
@@ -38,6 +38,50 @@ class ObjectList:
     items: list[Object]
     resource_version: str
     continue_token: str = ""
+
+
+class Selectors(TypedDict, total=False):
+    label_selector: str
+    field_selector: str
+
+
+class ListOptions(Selectors, total=False):
+    """The options of `Client.list`, for clients that wrap another."""
+
+    limit: int
+    continue_token: str
+    resource_version: str
+
+
+class WatchOptions(Selectors, total=False):
+    """The options of `Client.watch`."""
+
+    resource_version: str
+    timeout_seconds: int | None
+
+
+class PatchOptions(TypedDict, total=False):
+    """The options of `Client.patch`."""
+
+    patch_type: str
+    subresource: str
+    field_manager: str
+    force: bool
+
+
+class DeleteOptions(TypedDict, total=False):
+    """The options of `Client.delete`."""
+
+    propagation: Propagation | None
+    grace_period_seconds: int | None
+    uid: str
+    resource_version: str
+
+
+class DeleteCollectionOptions(Selectors, total=False):
+    """The options of `Client.delete_collection`."""
+
+    propagation: Propagation | None
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import structlog
 
@@ -29,7 +29,16 @@ from pybernetes.api.meta import Object, clone, resource_version_of
 from pybernetes.api.resources import LEASES, Resource
 from pybernetes.api.time import format_micro_time
 from pybernetes.client.informer import Informers
-from pybernetes.client.interface import STRATEGIC_MERGE_PATCH, Client, ObjectList, Propagation, WatchEvent
+from pybernetes.client.interface import (
+    Client,
+    DeleteCollectionOptions,
+    DeleteOptions,
+    ListOptions,
+    ObjectList,
+    PatchOptions,
+    WatchEvent,
+    WatchOptions,
+)
 from pybernetes.lib.clock import Clock
 
 NAMESPACE = "kube-system"
@@ -312,45 +321,13 @@ class FencedClient:
     async def get(self, resource: Resource, name: str, namespace: str = "", *, subresource: str = "") -> Object:
         return await self._client.get(resource, name, namespace, subresource=subresource)
 
-    async def list(
-        self,
-        resource: Resource,
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-        limit: int = 0,
-        continue_token: str = "",
-        resource_version: str = "",
-    ) -> ObjectList:
-        return await self._client.list(
-            resource,
-            namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            limit=limit,
-            continue_token=continue_token,
-            resource_version=resource_version,
-        )
+    async def list(self, resource: Resource, namespace: str = "", **options: Unpack[ListOptions]) -> ObjectList:
+        return await self._client.list(resource, namespace, **options)
 
     def watch(
-        self,
-        resource: Resource,
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-        timeout_seconds: int | None = None,
+        self, resource: Resource, namespace: str = "", **options: Unpack[WatchOptions]
     ) -> AsyncIterator[WatchEvent]:
-        return self._client.watch(
-            resource,
-            namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            resource_version=resource_version,
-            timeout_seconds=timeout_seconds,
-        )
+        return self._client.watch(resource, namespace, **options)
 
     async def create(
         self, resource: Resource, obj: Object, namespace: str = "", *, name: str = "", subresource: str = ""
@@ -363,61 +340,19 @@ class FencedClient:
         return await self._client.update(resource, obj, subresource=subresource)
 
     async def patch(
-        self,
-        resource: Resource,
-        name: str,
-        patch: Any,
-        namespace: str = "",
-        *,
-        patch_type: str = STRATEGIC_MERGE_PATCH,
-        subresource: str = "",
-        field_manager: str = "",
-        force: bool = False,
+        self, resource: Resource, name: str, patch: Any, namespace: str = "", **options: Unpack[PatchOptions]
     ) -> Object:
         self._check()
-        return await self._client.patch(
-            resource,
-            name,
-            patch,
-            namespace,
-            patch_type=patch_type,
-            subresource=subresource,
-            field_manager=field_manager,
-            force=force,
-        )
+        return await self._client.patch(resource, name, patch, namespace, **options)
 
     async def delete(
-        self,
-        resource: Resource,
-        name: str,
-        namespace: str = "",
-        *,
-        propagation: Propagation | None = None,
-        grace_period_seconds: int | None = None,
-        uid: str = "",
-        resource_version: str = "",
+        self, resource: Resource, name: str, namespace: str = "", **options: Unpack[DeleteOptions]
     ) -> Object:
         self._check()
-        return await self._client.delete(
-            resource,
-            name,
-            namespace,
-            propagation=propagation,
-            grace_period_seconds=grace_period_seconds,
-            uid=uid,
-            resource_version=resource_version,
-        )
+        return await self._client.delete(resource, name, namespace, **options)
 
     async def delete_collection(
-        self,
-        resource: Resource,
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-        propagation: Propagation | None = None,
+        self, resource: Resource, namespace: str = "", **options: Unpack[DeleteCollectionOptions]
     ) -> None:
         self._check()
-        await self._client.delete_collection(
-            resource, namespace, label_selector=label_selector, field_selector=field_selector, propagation=propagation
-        )
+        await self._client.delete_collection(resource, namespace, **options)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import orjson
 
@@ -18,7 +18,16 @@ from pybernetes.api.meta import Object, metadata, name_of
 from pybernetes.api.resources import Resource
 from pybernetes.api.user import User
 from pybernetes.apiserver.audit.trail import Asked, AuditTrail, Body, Record
-from pybernetes.client.interface import STRATEGIC_MERGE_PATCH, Client, ObjectList, Propagation, WatchEvent
+from pybernetes.client.interface import (
+    Client,
+    DeleteCollectionOptions,
+    DeleteOptions,
+    ListOptions,
+    ObjectList,
+    PatchOptions,
+    WatchEvent,
+    WatchOptions,
+)
 
 T = TypeVar("T")
 
@@ -71,48 +80,16 @@ class AuditedClient:
         record = self._begin("get", resource, namespace, name, subresource, None)
         return await self._told(record, self._inner.get(resource, name, namespace, subresource=subresource))
 
-    async def list(
-        self,
-        resource: Resource,
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-        limit: int = 0,
-        continue_token: str = "",
-        resource_version: str = "",
-    ) -> ObjectList:
+    async def list(self, resource: Resource, namespace: str = "", **options: Unpack[ListOptions]) -> ObjectList:
         record = self._begin("list", resource, namespace, "", "", None)
-        work = self._inner.list(
-            resource,
-            namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            limit=limit,
-            continue_token=continue_token,
-            resource_version=resource_version,
-        )
+        work = self._inner.list(resource, namespace, **options)
         return await self._told(record, work)
 
     async def watch(
-        self,
-        resource: Resource,
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-        timeout_seconds: int | None = None,
+        self, resource: Resource, namespace: str = "", **options: Unpack[WatchOptions]
     ) -> AsyncIterator[WatchEvent]:
         record = self._begin("watch", resource, namespace, "", "", None)
-        events = self._inner.watch(
-            resource,
-            namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            resource_version=resource_version,
-            timeout_seconds=timeout_seconds,
-        )
+        events = self._inner.watch(resource, namespace, **options)
         if record is not None:
             record.started(200)
         try:
@@ -141,64 +118,22 @@ class AuditedClient:
         return await self._told(record, self._inner.update(resource, obj, subresource=subresource))
 
     async def patch(
-        self,
-        resource: Resource,
-        name: str,
-        patch: Any,
-        namespace: str = "",
-        *,
-        patch_type: str = STRATEGIC_MERGE_PATCH,
-        subresource: str = "",
-        field_manager: str = "",
-        force: bool = False,
+        self, resource: Resource, name: str, patch: Any, namespace: str = "", **options: Unpack[PatchOptions]
     ) -> Object:
-        record = self._begin("patch", resource, namespace, name, subresource, patch)
-        work = self._inner.patch(
-            resource,
-            name,
-            patch,
-            namespace,
-            patch_type=patch_type,
-            subresource=subresource,
-            field_manager=field_manager,
-            force=force,
-        )
+        record = self._begin("patch", resource, namespace, name, options.get("subresource", ""), patch)
+        work = self._inner.patch(resource, name, patch, namespace, **options)
         return await self._told(record, work)
 
     async def delete(
-        self,
-        resource: Resource,
-        name: str,
-        namespace: str = "",
-        *,
-        propagation: Propagation | None = None,
-        grace_period_seconds: int | None = None,
-        uid: str = "",
-        resource_version: str = "",
+        self, resource: Resource, name: str, namespace: str = "", **options: Unpack[DeleteOptions]
     ) -> Object:
         record = self._begin("delete", resource, namespace, name, "", None)
-        work = self._inner.delete(
-            resource,
-            name,
-            namespace,
-            propagation=propagation,
-            grace_period_seconds=grace_period_seconds,
-            uid=uid,
-            resource_version=resource_version,
-        )
+        work = self._inner.delete(resource, name, namespace, **options)
         return await self._told(record, work)
 
     async def delete_collection(
-        self,
-        resource: Resource,
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-        propagation: Propagation | None = None,
+        self, resource: Resource, namespace: str = "", **options: Unpack[DeleteCollectionOptions]
     ) -> None:
         record = self._begin("deletecollection", resource, namespace, "", "", None)
-        work = self._inner.delete_collection(
-            resource, namespace, label_selector=label_selector, field_selector=field_selector, propagation=propagation
-        )
+        work = self._inner.delete_collection(resource, namespace, **options)
         await self._told(record, work)
