@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def decide(
             beside = feasible(pod, table, profile)
         fits = fits & beside.fits
         if not fits.any():
-            found = beside
+            found = replace(beside, rejecting=found.rejecting | beside.rejecting)
     candidates = np.flatnonzero(fits)
     if not candidates.size:
         return _no_fit(table, found)

@@ -90,9 +90,17 @@ def test_room_that_is_made_for_others_is_taken() -> None:
     first = (ranked("first", 5, "700m"), "n")
     rng = random.Random(1)
     assert isinstance(decide(ranked("p", 3, "500m"), table, PROFILE, rng), Fit)
-    assert isinstance(decide(ranked("p", 3, "500m"), table, PROFILE, rng, [first]), NoFit)
+    behind = decide(ranked("p", 3, "500m"), table, PROFILE, rng, [first])
+    assert isinstance(behind, NoFit) and behind.plugins == {"NodeResourcesFit"}
     assert evictions(ranked("p", 3, "500m"), table, nominees=[first]) is None
     assert names(evictions(ranked("p", 3, "300m"), table, nominees=[first])) == ("n", ["a"])
+
+
+def test_who_waits_behind_others_waits_for_all_that_was_in_its_way() -> None:
+    tainted = node("t", cpu="1", spec={"taints": [{"key": "k", "effect": "NoSchedule"}]})
+    table = table_of(tainted, node("full", cpu="1"), node("nominated", cpu="1"), pods={"full": [ranked("a", 9, "1")]})
+    behind = decide(ranked("p", 3, "1"), table, PROFILE, random.Random(1), [(ranked("first", 5, "1"), "nominated")])
+    assert isinstance(behind, NoFit) and behind.plugins == {"TaintToleration", "NodeResourcesFit"}
 
 
 def test_the_nominated_node_is_taken_if_it_fits() -> None:
