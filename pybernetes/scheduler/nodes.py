@@ -279,6 +279,22 @@ class NodeTable:
             for key in added:
                 self.remove_pod(key)
 
+    def only(self, row: int) -> NodeTable:
+        """A table of one node and the pods that count on it, for trying things out; row 0 is the node."""
+        source = self.rows[row]
+        assert source is not None, "an active row has a node"
+        small = NodeTable()
+        small.resources = dict(self.resources)
+        small.rows = [Row(source.name, source.node, source.taints, {}, source.images)]
+        small._row_of = {source.name: 0}
+        small.active, small.unschedulable = self.active[[row]], self.unschedulable[[row]]
+        small.allocatable = self.allocatable[[row]]
+        small.requested, small.non_zero = np.zeros_like(small.allocatable), np.zeros((1, 2))
+        small.taint_set, small.taint_sets = self.taint_set[[row]], self.taint_sets
+        for key, a in self._pods_by_row.get(row, {}).items():
+            small._count(key, AssignedPod(a.pod, 0, a.requests, a.non_zero, a.ports))
+        return small
+
     @contextmanager
     def without(self, row: int, pods: Iterable[str]) -> Iterator[Callable[[str], None]]:
         """Inside, these pods of a row do not count; calling what it gives lets one of them count again."""

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pybernetes.api.meta import Object, key_of, labels_of, name_of, namespace_of
 from pybernetes.api.selectors import from_label_selector
 from pybernetes.api.time import parse_time
 from pybernetes.scheduler.decide import Nominee, feasible
-from pybernetes.scheduler.framework import NoFit
+from pybernetes.scheduler.framework import Change, NoFit
 from pybernetes.scheduler.nodes import NodeTable
 from pybernetes.scheduler.plugins.registry import Profile
 
 CANDIDATES_MAX = 32
-"""Nodes that are tried out for one pod. Upstream takes a hundred at least, on many threads."""
+"""Nodes that are tried out for one pod, each by itself. Upstream takes a hundred at least, on many threads."""
+WIDE_CANDIDATES_MAX = 4
+"""The same where what happens on a node depends on pods elsewhere, so that all nodes are looked at each time."""
 
 NEVER = "not eligible due to preemptionPolicy=Never."
 TERMINATING = "not eligible due to a terminating pod on the nominated node."
@@ -74,15 +76,36 @@ def preempt(
     """Who must go for the pod, or None where no eviction helps. `nominees` go before it and are reckoned with."""
     mine = priority_of(pod)
     rows = [r for r in no_fit.potential if any(priority_of(a.pod) < mine for a in table.pods_on(r))]
-    if len(rows) > CANDIDATES_MAX:
-        rows = rng.sample(rows, CANDIDATES_MAX)
+    wide = _depends_on_elsewhere(pod, table)
+    rows_max = WIDE_CANDIDATES_MAX if wide else CANDIDATES_MAX
+    if len(rows) > rows_max:
+        rows = rng.sample(rows, rows_max)
     budgets = list(budgets)
+    found = []
     with table.assuming(nominees):
-        found = [c for row in rows if (c := _candidate(pod, row, table, profile, budgets)) is not None]
+        for row in rows:
+            candidate = (
+                _candidate(pod, row, table, profile, budgets)
+                if wide
+                else _candidate(pod, 0, table.only(row), profile, budgets)
+            )
+            if candidate is not None:
+                found.append(candidate)
     if not found:
         return None
     best = min(found, key=lambda c: c.cost)
     return Preemption(best.node, best.victims)
+
+
+def _depends_on_elsewhere(pod: Object, table: NodeTable) -> bool:
+    """Whether pods on other nodes say where this one may go."""
+    affinity = pod["spec"].get("affinity") or {}
+    return bool(
+        pod["spec"].get("topologySpreadConstraints")
+        or affinity.get("podAffinity")
+        or affinity.get("podAntiAffinity")
+        or any((a.pod["spec"].get("affinity") or {}).get("podAntiAffinity") for a in table.pods.values())
+    )
 
 
 def _candidate(
@@ -96,6 +119,8 @@ def _candidate(
         key=lambda p: (-priority_of(p), _started(p), key_of(p)),
     )
     protected, others = _by_budget(lower, budgets)
+    # A pod that is put back changes nothing for the filters that look at the node alone.
+    of_pods = replace(profile, filters=[f for f in profile.filters if f.events & Change.POD_GONE])
     victims: list[Object] = []
     violations = 0
     with table.without(row, [key_of(p) for p in lower]) as put_back:
@@ -104,7 +129,7 @@ def _candidate(
         for group in (protected, others):
             for victim in group:
                 put_back(key_of(victim))
-                if not feasible(pod, table, profile).fits[row]:
+                if not feasible(pod, table, of_pods).fits[row]:
                     table.remove_pod(key_of(victim))
                     victims.append(victim)
                     violations += group is protected

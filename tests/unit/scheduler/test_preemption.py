@@ -85,6 +85,22 @@ def test_nodes_that_evictions_cannot_help() -> None:
     assert evictions(ranked("p", 5, "1"), table) is None
 
 
+def test_what_keeps_the_pod_away_goes_wherever_it_lies() -> None:
+    """Ports and anti-affinity are room too; of a pod that others keep away, only those on the node itself can go."""
+    port = {"ports": [{"containerPort": 1, "hostPort": 80}]}
+    table = table_of(node("n"), pods={"n": [ranked("a", 1, "1m", container=port), ranked("b", 1, "1m")]})
+    assert names(evictions(ranked("p", 2, "1m", container=port), table)) == ("n", ["a"])
+
+    term = {"labelSelector": {"matchLabels": {"app": "x"}}, "topologyKey": "kubernetes.io/hostname"}
+    away = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    table = table_of(node("n"), pods={"n": [ranked("a", 1, "1m", labels={"app": "x"}), ranked("b", 1, "1m")]})
+    assert names(evictions(ranked("p", 2, "1m", affinity=away), table)) == ("n", ["a"])
+    zone = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term | {"topologyKey": "zone"}]}}
+    there = {"l": [ranked("a", 1, "1m", labels={"app": "x"})], "r": [ranked("b", 1, "1m")]}
+    table = table_of(node("l", labels={"zone": "z"}), node("r", labels={"zone": "z"}), pods=there)
+    assert names(evictions(ranked("p", 2, "1m", affinity=zone), table)) == ("l", ["a"])
+
+
 def test_room_that_is_made_for_others_is_taken() -> None:
     table = table_of(node("n", cpu="1"), pods={"n": [ranked("a", 1, "300m")]})
     first = (ranked("first", 5, "700m"), "n")
