@@ -75,7 +75,8 @@ class EventStrategy(Strategy):
             self._validate_series(faults, obj)
         for name, new in _FIXED.items():
             core = _OLD_NAMES.get(name, name)
-            faults.immutable(name, self._get(obj, core, new), self._get(old, core, new))
+            # Clients in Go write empty fields that nobody ever set.
+            faults.immutable(name, self._get(obj, core, new) or None, self._get(old, core, new) or None)
         return faults
 
     def _validate_any(self, faults: Faults, obj: Object) -> None:
