@@ -49,9 +49,14 @@ def made(part: Part) -> list[Case]:
 
 
 def _settle_in() -> None:
-    """What makes things up makes much garbage, and few cycles."""
+    """All that is imported when it is needed is imported first: hypothesis takes constants from the modules it finds."""
+    from tests.fuzz.sources import SOURCES
+
     os.nice(2)
+    # What makes things up makes much garbage, and few cycles.
     gc.set_threshold(100_000, 20, 20)
+    for source, _ in SOURCES.values():
+        list(source(0, 10))
 
 
 @contextmanager

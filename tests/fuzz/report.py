@@ -31,6 +31,8 @@ class Report:
     sent: int = 0
     unanswered: int = 0
     """Where the client went away, or the server closed the connection of one that sent no HTTP."""
+    expected_faults: int = 0
+    """Answers of the 500s that upstream gives as well."""
     seconds: float = 0.0
     slowest_seconds: float = 0.0
     digest: str = ""
@@ -66,7 +68,8 @@ class Report:
         return (
             f"{self.sent} requests of {self.clients} clients in {self.seconds:.0f} s, seed {self.seed}, digest "
             f"{self.digest}\nsources: {sources}\n"
-            f"answers by code: {codes}; {self.unanswered} without an answer, as meant\n"
+            f"answers by code: {codes}; {self.unanswered} without an answer, as meant; "
+            f"{self.expected_faults} of the 500s are upstream's too\n"
             f"slowest answer: {self.slowest_seconds:.2f} s\n"
             f"held after the first, the middle and the last round: {'; '.join(map(str, held))}\n"
             f"{len(self.failures)} failures"

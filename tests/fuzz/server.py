@@ -15,6 +15,7 @@ import gc
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -23,6 +24,7 @@ from pybernetes.apiserver import cacher, http, settled
 from pybernetes.apiserver.audit.log import AuditLog, RotatedFile, Rotation
 from pybernetes.apiserver.audit.policy import parse
 from pybernetes.apiserver.audit.trail import AuditTrail
+from pybernetes.apiserver.flowcontrol import control
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.lib import logs
 from pybernetes.lib.clock import SystemClock
@@ -31,12 +33,24 @@ from tests.integration.apiserver.conftest import running
 COMPACTION_SECONDS = 5.0
 
 
+_BOUNDS: tuple[tuple[Any, str, float], ...] = (
+    (cacher, "WINDOW_CHANGES_MAX", 64),
+    (cacher, "WINDOW_CHANGES_MIN", 4),
+    (cacher, "WINDOW_SECONDS", 5.0),
+    (settled, "_BYTES_MAX", 1 << 16),
+    (http, "_TARGETS_KEPT", 64),
+    (control, "_CLASSES_MAX", 64),
+    (sharing, "SETS_MAX", 64),
+    (sharing, "PARTS_MAX", 512),
+    (created, "TRIES_MAX", 400),
+    (created, "SPECS_MAX", 8),
+)
+
+
 def lower_bounds() -> None:
-    cacher.WINDOW_CHANGES_MAX, cacher.WINDOW_CHANGES_MIN, cacher.WINDOW_SECONDS = 64, 4, 5.0
-    cacher._SPECS_BYTES_MAX = settled._BYTES_MAX = 1 << 16
-    http._TARGETS_KEPT = 64
-    sharing.SETS_MAX, sharing.PARTS_MAX = 64, 512
-    created.TRIES_MAX, created.SPECS_MAX = 400, 8
+    for module, name, value in _BOUNDS:
+        assert hasattr(module, name), f"{module.__name__} has no bound of that name any more: {name}"
+        setattr(module, name, value)
 
 
 def held() -> bytes:

@@ -93,5 +93,5 @@ def encode(obj: dict[str, Any]) -> bytes:
     fill(body, name, obj)
     envelope = message("Unknown")
     envelope.f1.f1, envelope.f1.f2 = obj["apiVersion"], obj["kind"]
-    envelope.f2 = body.SerializeToString()
+    envelope.f2 = body.SerializeToString(deterministic=True)  # maps have no order of their own
     return b"k8s\0" + bytes(envelope.SerializeToString())
