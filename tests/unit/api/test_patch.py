@@ -70,6 +70,7 @@ def test_json_patch(operations: Any, result: Any) -> None:
         ({"op": "move", "from": "/a", "path": "/a/b"}, "invalid state detected"),
         ({"op": "replace", "path": "", "value": 1}, "replace operation value must be object or array"),
         ({"op": "replace", "path": "", "value": []}, "the document is no object any more"),
+        ({"op": "replace", "path": ""}, "replace operation value must be object or array"),
     ],
 )  # fmt: skip
 def test_json_patch_that_does_not_apply(operation: Any, why: str) -> None:

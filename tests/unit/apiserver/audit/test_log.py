@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from pybernetes.api.user import User
 from pybernetes.apiserver.audit.log import QUEUE_MAX, AuditLog, RotatedFile, Rotation
 from pybernetes.apiserver.audit.policy import Level, Verdict
-from pybernetes.apiserver.audit.trail import Asked, Moment
+from pybernetes.apiserver.audit.trail import Asked, Body, Moment
 from pybernetes.lib.clock import ManualClock, SystemClock
 
 ASKED = Asked("id", "get", "/version", "/version", User("a"), (), "", 0.0)
@@ -67,3 +70,22 @@ def test_a_full_queue_drops_and_counts(tmp_path: Path) -> None:
     for _ in range(QUEUE_MAX + 5):
         log.put(moment())
     assert log.dropped == 6
+
+
+BOMB = b"a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + b"\n".join(
+    b"a%d: &a%d [%b]" % (i, i, b",".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 10)
+)
+
+
+@pytest.mark.parametrize("body", [BOMB, b"a: &a\n  b: *a", b"{"], ids=["aliases", "itself", "none"])
+def test_a_body_in_yaml_that_grows_without_end_is_left_out(tmp_path: Path, body: bytes) -> None:
+    """The request was refused: the log tells that it came, not what would have become of it."""
+    path = tmp_path / "audit.log"
+    log = AuditLog(RotatedFile(path, Rotation(), SystemClock()), SystemClock())
+    asked = replace(ASKED, verb="create", resource="configmaps", version="v1")
+    request = Body(body, "application/yaml")
+    log.put(Moment(asked, Verdict(Level.REQUEST), "ResponseComplete", 0.0, 400, request=request))
+    log.close()
+    assert log.dropped == 0
+    event = json.loads(path.read_text())
+    assert event["responseStatus"]["code"] == 400 and "requestObject" not in event
