@@ -49,7 +49,7 @@ def made(part: Part) -> list[Case]:
 
 
 def _settle_in() -> None:
-    """All that is imported when it is needed is imported first: hypothesis takes constants from the modules it finds."""
+    """All that is imported when needed is imported first: hypothesis takes constants from the modules that it finds."""
     from tests.fuzz.sources import SOURCES
 
     os.nice(2)
