@@ -65,6 +65,8 @@ log = structlog.get_logger(__name__)
 GROUP_MAX = 512
 WAITING_MAX = 65536
 _LEASE_RETRY_SECONDS = 10.0
+_ROW_BYTES = 16 * 1024
+"""What a row adds to the WAL at most, its value aside: pages of the table and of its index."""
 
 
 @dataclass(slots=True)
@@ -113,6 +115,8 @@ class SQLiteStore:
         self._waiting = 0
         self._closed = False
         self._wal_limit_bytes = self._wal_checkpoint_bytes = wal_limit_bytes
+        self._unlooked_bytes = 0
+        """About how much the WAL can have grown since somebody looked at it."""
         # Set by the writer's start, then owned by the event loop: what is committed and published.
         self._revision = 1
         self._compacted = 0
@@ -381,10 +385,16 @@ class SQLiteStore:
             for request in group:
                 self._decide(connection, request, undo, changes)
             if changes.rows or changes.leases:
-                connection.execute("BEGIN IMMEDIATE")
-                changes.write(connection)
-                failpoints.hit("store/before-commit")
-                connection.execute("COMMIT")
+                if changes.is_one_statement:
+                    # Each statement hands the interpreter's lock to the event loop and has to get it back: a begin and
+                    # a commit around the one would cost more than it does.
+                    failpoints.hit("store/before-commit")
+                    changes.write(connection)
+                else:
+                    connection.execute("BEGIN IMMEDIATE")
+                    changes.write(connection)
+                    failpoints.hit("store/before-commit")
+                    connection.execute("COMMIT")
                 failpoints.hit("store/after-commit")
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers are told and the writer lives on
             failure = self._undo_transaction(connection, error)
@@ -403,8 +413,11 @@ class SQLiteStore:
             changes.batches = []
         self._values.shrink()
         self._loop.call_soon_threadsafe(self._committed, group, changes.batches)
-        if wal_bytes(self._directory) > self._wal_checkpoint_bytes:
-            self._empty_wal(connection)
+        self._unlooked_bytes += sum(_ROW_BYTES + len(row[2] or b"") for row in changes.rows)
+        if self._unlooked_bytes > self._wal_limit_bytes // 8:
+            self._unlooked_bytes = 0
+            if wal_bytes(self._directory) > self._wal_checkpoint_bytes:
+                self._empty_wal(connection)
 
     def _empty_wal(self, connection: sqlite3.Connection) -> None:
         """Brings the WAL's content into the database and the WAL down to nothing. SQLite can begin a WAL anew only

@@ -5,8 +5,10 @@ a group, since each hands the interpreter's lock to the event loop and has to ge
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pybernetes.store.interface import WatchBatch
 from pybernetes.store.sqlite_files import check_value
@@ -14,10 +16,15 @@ from pybernetes.store.sqlite_files import check_value
 Row = tuple[int, str, bytes | None, int, int, int, int, int | None]
 """A row of the history, in the order of its columns."""
 
-# Statements are kept prepared by their text, so there are few lengths.
+# Statements are kept prepared by their text, so there are few lengths; what is left of one is filled up with rows that
+# the statement passes over.
 _FETCH_ROWS = 32
-_INSERT_ROWS = (128, 32, 8, 2, 1)
-_INSERTS = {n: "INSERT INTO history VALUES " + ",".join(["(?,?,?,?,?,?,?,?)"] * n) for n in _INSERT_ROWS}
+_INSERT_ROWS = (1, 4, 8, 16, 32, 64, 128)
+_INSERTS = {
+    n: f"INSERT INTO history SELECT * FROM (VALUES {','.join(['(?,?,?,?,?,?,?,?)'] * n)}) WHERE column1 IS NOT NULL"
+    for n in _INSERT_ROWS
+}
+_NO_ROW = (None,) * 8
 _RECENT_BYTES_MAX = 8 * 1024 * 1024
 
 
@@ -32,14 +39,21 @@ class Changes:
         """Those that end."""
         self.batches: list[WatchBatch] = []
 
+    @property
+    def is_one_statement(self) -> bool:
+        """Whether `write` is one statement, and so a transaction of its own without anything around it."""
+        return not self.leases and len(self.rows) <= _INSERT_ROWS[-1]
+
     def write(self, connection: sqlite3.Connection) -> None:
-        """Writes all of it, within the caller's transaction."""
-        rows, at = self.rows, 0
-        for size in _INSERT_ROWS:
-            while len(rows) - at >= size:
-                connection.execute(_INSERTS[size], [column for row in rows[at : at + size] for column in row])
-                at += size
-        connection.executemany("DELETE FROM leases WHERE id = ?", self.leases)
+        """Writes all of it; where it is more than one statement, within the caller's transaction."""
+        rows = self.rows
+        for at in range(0, len(rows), _INSERT_ROWS[-1]):
+            chunk: list[Sequence[Any]] = [*rows[at : at + _INSERT_ROWS[-1]]]
+            size = _INSERT_ROWS[bisect_left(_INSERT_ROWS, len(chunk))]
+            chunk += [_NO_ROW] * (size - len(chunk))
+            connection.execute(_INSERTS[size], [column for row in chunk for column in row])
+        if self.leases:
+            connection.executemany("DELETE FROM leases WHERE id = ?", self.leases)
 
 
 class RecentValues:

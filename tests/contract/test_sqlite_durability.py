@@ -109,3 +109,19 @@ async def test_a_failed_commit_changes_nothing_and_the_store_goes_on(tmp_path: P
     assert (await store.txn([], [Put("/a", b"2")])).revision == before + 1
     assert [(kv.key, kv.value) for kv in (await store.range("/", "0")).items] == [("/a", b"2")]
     await store.close()
+
+
+async def test_groups_of_every_size_are_written_whole(tmp_path: Path) -> None:
+    """Rows go to the database in statements of a few lengths, of which the last is filled up."""
+    store = await SQLiteStore.open(tmp_path / "store")
+    written: dict[str, tuple[int, bytes]] = {}
+    for size in (1, 2, 3, 4, 5, 9, 31, 33, 64, 100, 128, 129, 300):
+        keys = [f"/{size}/{i:03}" for i in range(size)]
+        results = await asyncio.gather(*(store.txn([], [Put(k, k.encode()), Put(k + "b", b"")]) for k in keys))
+        for key, result in zip(keys, results, strict=True):
+            written |= {key: (result.revision, key.encode()), key + "b": (result.revision, b"")}
+    await store.close()
+    again = await SQLiteStore.open(tmp_path / "store")
+    found = await again.range("/", "0")
+    assert {kv.key: (kv.mod_revision, kv.value) for kv in found.items} == written
+    await again.close()
