@@ -15,6 +15,7 @@ from tests.robustness.disks import SmallDisk
 from tests.robustness.history import Record, Recorder
 from tests.robustness.members import EtcdMember
 from tests.robustness.processes import ServerProcess
+from tests.support.waiting import until
 
 PAUSE_SECONDS = (0.3, 2.0)
 FULL_SECONDS = (0.2, 1.2)
@@ -64,9 +65,7 @@ async def _fill(targets: Targets) -> None:
     assert targets.disk is not None
     before = targets.recorder.failures
     targets.disk.fill()
-    async with asyncio.timeout(_FULL_SECONDS_MAX):
-        while targets.recorder.failures == before:
-            await asyncio.sleep(0.02)
+    await until(lambda: targets.recorder.failures != before, _FULL_SECONDS_MAX)
 
 
 async def fill_disk(targets: Targets, chance: random.Random) -> str:

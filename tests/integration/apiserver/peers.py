@@ -143,10 +143,3 @@ async def ask(stream: Stream, method: str, target: str, **headers: str) -> Head:
         lines.append("Content-Length: 0")
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
     return await read_head(reader)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Waits for a condition that the event loop brings about."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -22,11 +22,12 @@ from pybernetes.apiserver.outbound import WebhookConfig, trusting
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.lib.clock import SystemClock
 from tests.integration.apiserver.conftest import Server, running
-from tests.integration.apiserver.peers import Head, kubelet, make_pod, raw_client, until
+from tests.integration.apiserver.peers import Head, kubelet, make_pod, raw_client
 from tests.integration.apiserver.peers import ask as ask_raw
 from tests.integration.apiserver.test_authenticators import peer
 from tests.integration.apiserver.test_odd_headers import raw
 from tests.integration.apiserver.test_security_http import ask, context_of
+from tests.support.waiting import until
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 Events = Callable[[], list[dict[str, Any]]]
@@ -134,7 +135,7 @@ async def test_a_connection_is_told_when_it_is_taken_over(pki: ClusterPKI, tmp_p
             answer = await ask_raw((reader, writer), "POST", path, Connection="Upgrade", Upgrade="SPDY/3.1")
             assert answer.status == 101
             assert await reader.read(-1) == b"bye"
-        await until(lambda: made.open == 0)
+        await until(lambda: made.open == 0, 5)
     told = events()
     assert [(e["stage"], e.get("responseStatus", {}).get("code")) for e in told] == [
         ("RequestReceived", None),
@@ -197,7 +198,7 @@ async def test_events_are_sent_to_a_webhook(pki: ClusterPKI, tmp_path: Path) -> 
         async with running(pki, tmp_path, audit=AuditTrail(policy, hook, clock)) as server:
             for _ in range(7):
                 await server.get("/version")
-            await until(lambda: len(got) == 6)
+            await until(lambda: len(got) == 6, 5)
         # The seventh waits for others, which the end does not.
         await hook.close()
     assert len(got) == 7 == hook.sent and hook.dropped == 0
@@ -212,7 +213,7 @@ async def test_a_webhook_that_is_not_there_stops_nobody(pki: ClusterPKI, tmp_pat
     hook.start()
     async with running(pki, tmp_path, audit=AuditTrail(policy, hook, clock)) as server:
         assert (await server.get("/version")).status == 200
-        await until(lambda: hook.dropped > 0)
+        await until(lambda: hook.dropped > 0, 5)
     await hook.close()
     assert hook.sent == 0 and hook.statistics()["waiting"] == 0
 

@@ -29,8 +29,8 @@ from pybernetes.apiserver.outbound import load_webhook
 from pybernetes.apiserver.pki import ClusterPKI, server_context, write_private
 from pybernetes.apiserver.security import TokenWebhookConfig
 from tests.integration.apiserver.conftest import Answer, Server, listening_socket, running
-from tests.integration.apiserver.peers import until
 from tests.integration.apiserver.test_security_http import ask, context_of
+from tests.support.waiting import until
 
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -403,7 +403,7 @@ async def test_legacy_tokens(server: Server, pki: ClusterPKI, tmp_path: Path) ->
         have = server.api.reader.get(SECRETS, "default", "t")
         return have is not None and labels_of(have).get(LAST_USED) == time.strftime("%Y-%m-%d", time.gmtime())
 
-    await until(noted)
+    await until(noted, 5)
     invalid = {"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": "2026-01-01"}}}
     await server.patch("/api/v1/namespaces/default/secrets/t", invalid)
     told = await server.post(REVIEWS, {"spec": {"token": token}})

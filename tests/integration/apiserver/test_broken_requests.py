@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from pybernetes.apiserver.pki import ClusterPKI, client_context
 from tests.integration.apiserver.conftest import Server
-from tests.integration.apiserver.peers import until
 from tests.integration.apiserver.test_odd_headers import raw
+from tests.support.waiting import until
 
 _POST = b"POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nContent-Type: application/json\r\n"
 _MAP = b'{"metadata":{"name":"m"}}'
@@ -57,9 +57,9 @@ async def test_a_client_that_goes_away_in_the_middle_of_its_body_is_not_logged(
         _, writer = await asyncio.open_connection(host, int(port), ssl=context)
         writer.write(_POST + b"Host: x\r\nContent-Length: 100\r\n\r\n" + _MAP)
         # Its handler has begun: it waits for the rest.
-        await until(lambda: len(asyncio.all_tasks()) >= before + 2)
+        await until(lambda: len(asyncio.all_tasks()) >= before + 2, 5)
         writer.transport.abort()
-        await until(lambda: len(asyncio.all_tasks()) <= before)
+        await until(lambda: len(asyncio.all_tasks()) <= before, 5)
     assert [entry for entry in logged if entry["log_level"] == "error"] == []
     assert caplog.records == []
 

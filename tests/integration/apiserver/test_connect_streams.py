@@ -16,8 +16,10 @@ import pytest
 import uvloop
 
 from pybernetes.apiserver.pki import ClusterPKI, client_context
+from pybernetes.lib import tunnel
 from tests.integration.apiserver.conftest import Server, running
-from tests.integration.apiserver.peers import Head, Kubelet, ask, kubelet, make_pod, raw_client, read_head, until
+from tests.integration.apiserver.peers import Head, Kubelet, ask, kubelet, make_pod, raw_client, read_head
+from tests.support.waiting import until
 
 EXEC = "/api/v1/namespaces/default/pods/web/exec"
 SPDY = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}
@@ -78,7 +80,7 @@ async def test_spdy_passes_as_bytes(server: Server, pki: ClusterPKI, echoing: Ku
     assert seen.headers["x-stream-protocol-version"] == "v4.channel.k8s.io"
     assert seen.headers["host"] == f"127.0.0.1:{echoing.port}"
     assert not {"authorization", "impersonate-user", "impersonate-group"} & seen.headers.keys()
-    await until(lambda: echoing.open == 0)
+    await until(lambda: echoing.open == 0, 5)
 
 
 async def test_either_side_ends_both(server: Server, pki: ClusterPKI, tmp_path: Path) -> None:
@@ -97,24 +99,46 @@ async def test_either_side_ends_both(server: Server, pki: ClusterPKI, tmp_path: 
         made.serve = echo
         async with raw_client(server, pki) as stream:
             assert (await ask(stream, "POST", EXEC + "?command=x", **SPDY)).status == 101
-            await until(lambda: made.open == 1)
-        await until(lambda: made.open == 0)
+            await until(lambda: made.open == 1, 5)
+        await until(lambda: made.open == 0, 5)
 
 
-async def test_a_slow_reader_slows_the_writer(server: Server, pki: ClusterPKI, tmp_path: Path) -> None:
+async def test_a_slow_reader_slows_the_writer(
+    server: Server, pki: ClusterPKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both ways 64 MiB go through, with a reader that first does not read: memory in between stays bounded."""
-    size, chunk = 64 << 20, os.urandom(1 << 16)
+    size, most, chunk = 64 << 20, 32 << 20, os.urandom(1 << 16)
     total = {"out": 0, "in": 0}
     digest = hashlib.sha256()
+    blocked = False
+    upstreams: list[tunnel.Upstream] = []
+
+    class Noted(tunnel.Upstream):
+        """The server's connection to the kubelet."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            upstreams.append(self)
+
+    def stopped() -> bool:
+        """The server reads no more from the kubelet, which waits until it can send more: since the client reads
+        nothing, only what the sockets' own buffers yet take can still move."""
+        (upstream,) = upstreams
+        return blocked and upstream.transport is not None and not upstream.transport.is_reading()
+
+    monkeypatch.setattr(tunnel, "Upstream", Noted)
 
     async def pump(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await switch(writer, "Upgrade: SPDY/3.1")
 
         async def send() -> None:
+            nonlocal blocked
             while total["out"] < size:
                 writer.write(chunk)
                 total["out"] += len(chunk)
+                blocked = True
                 await writer.drain()
+                blocked = False
 
         async def receive() -> None:
             while total["in"] < size and (data := await reader.read(1 << 18)):
@@ -128,11 +152,11 @@ async def test_a_slow_reader_slows_the_writer(server: Server, pki: ClusterPKI, t
         async with raw_client(server, pki) as (reader, writer):
             assert (await ask((reader, writer), "POST", EXEC + "?command=x", **SPDY)).status == 101
             # Unread, the flow stops: only buffers fill (the sockets' own, and ours of 64 KiB a hop).
-            last = -1
-            while last != total["out"]:
-                last = total["out"]
-                await asyncio.sleep(0.2)
-            assert 0 < total["out"] < 32 << 20
+            transport = writer.transport
+            transport.pause_reading()
+            await until(lambda: stopped() or total["out"] > most, 20)
+            assert 0 < total["out"] < most
+            transport.resume_reading()
 
             async def send() -> None:
                 for _ in range(size // len(chunk)):
@@ -262,7 +286,7 @@ async def test_port_forward_inside_a_websocket(server: Server, pki: ClusterPKI, 
     assert seen.method == "POST"
     assert seen.headers["upgrade"] == "SPDY/3.1"
     assert seen.headers["x-stream-protocol-version"] == "portforward.k8s.io"
-    await until(lambda: echoing.open == 0)
+    await until(lambda: echoing.open == 0, 5)
 
 
 async def test_a_forwarding_kubelet_that_ends(server: Server, pki: ClusterPKI, tmp_path: Path) -> None:
@@ -344,7 +368,7 @@ async def test_a_followed_log_comes_as_it_is_written(server: Server, pki: Cluste
                 more.put_nowait(line)
                 assert await asyncio.wait_for(response.content.readline(), 5) == line
         # The log is silent, and yet the client's end is noticed.
-        await until(lambda: made.open == 0)
+        await until(lambda: made.open == 0, 5)
 
 
 async def test_a_log_that_breaks_off_is_not_taken_for_whole(server: Server, pki: ClusterPKI, tmp_path: Path) -> None:
@@ -412,6 +436,6 @@ async def test_stopping_ends_tunnels(pki: ClusterPKI, tmp_path: Path) -> None:
             host, _, port = server.url.removeprefix("https://").partition(":")
             stream = await asyncio.open_connection(host, int(port), ssl=context)
             assert (await ask(stream, "POST", EXEC + "?command=x", **SPDY)).status == 101
-            await until(lambda: made.open == 1)
-        await until(lambda: made.open == 0)
+            await until(lambda: made.open == 1, 5)
+        await until(lambda: made.open == 0, 5)
         stream[1].close()

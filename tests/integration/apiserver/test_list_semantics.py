@@ -19,6 +19,7 @@ from tests.integration.apiserver.conftest import Answer, Server, running
 from tests.integration.apiserver.test_crud import MAPS, config_map
 from tests.integration.apiserver.test_deletes import PODS_PATH, make_pod
 from tests.integration.apiserver.test_lists_and_watches import ALL_MAPS, make_maps, names, watching_
+from tests.support.waiting import until
 
 LIST_OPTIONS = 'ListOptions.meta.k8s.io "" is invalid: '
 NEEDS_VERSION = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
@@ -301,9 +302,7 @@ async def test_a_watch_over_a_websocket(server: Server) -> None:
         await server.post(MAPS, config_map("x"))
         await server.post(MAPS, config_map("y"))
         assert [(await socket.receive_json(timeout=10))["object"]["metadata"]["name"] for _ in "xy"] == ["x", "y"]
-    async with asyncio.timeout(5):
-        while len(cache.watchers()) > before:
-            await asyncio.sleep(0.005)
+    await until(lambda: len(cache.watchers()) <= before, 5)
     offered = ["base64url.bearer.authorization.k8s.io.eA", "base64.binary.k8s.io"]
     # A token is a protocol too, but not one to agree to.
     for some in (offered, offered[1:]):

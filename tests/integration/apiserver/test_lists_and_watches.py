@@ -16,6 +16,7 @@ from pybernetes.apiserver.pki import client_context
 from tests.integration.apiserver.conftest import Server
 from tests.integration.apiserver.test_crud import MAPS, config_map
 from tests.integration.apiserver.test_deletes import PODS_PATH, make_pod
+from tests.support.waiting import until
 
 ALL_MAPS = "/api/v1/configmaps"
 
@@ -311,9 +312,7 @@ async def test_a_watch_ends_when_its_client_goes(server: Server) -> None:
         response = await session.get(server.url + MAPS, params={"watch": "1"})
         assert response.status == 200 and len(cache.watchers()) == before + 1
         response.close()
-        async with asyncio.timeout(5):
-            while len(cache.watchers()) > before:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(cache.watchers()) <= before, 5)
 
 
 async def test_a_slow_watcher_is_cut_off_and_hurts_nobody(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.store.sqlite import SQLiteStore
 from tests.integration.apiserver.conftest import running
 from tests.integration.apiserver.test_crud import MAPS, config_map
+from tests.support.waiting import until
 
 
 async def test_everything_acknowledged_is_there_again(pki: ClusterPKI, tmp_path: Path) -> None:
@@ -48,7 +49,5 @@ async def test_everything_acknowledged_is_there_again(pki: ClusterPKI, tmp_path:
 async def test_history_is_compacted(pki: ClusterPKI, tmp_path: Path) -> None:
     async with running(pki, tmp_path, compaction_seconds=0.02) as server:
         await server.post(MAPS, config_map("a"))
-        async with asyncio.timeout(10):
-            while await server.store.compacted() == 0:
-                await asyncio.sleep(0.01)
+        await until(lambda: server.store.compacted())
         assert (await server.get(f"{MAPS}/a")).status == 200

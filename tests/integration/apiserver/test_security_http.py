@@ -39,7 +39,7 @@ from pybernetes.apiserver.pki import ClusterPKI, KeyPair, client_context, write_
 from pybernetes.apiserver.rbac_policy import cluster_roles
 from pybernetes.lib.clock import SystemClock
 from tests.integration.apiserver.conftest import Answer, Server
-from tests.integration.apiserver.peers import until
+from tests.support.waiting import until
 
 POD = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
 
@@ -350,14 +350,14 @@ async def test_the_kubernetes_service_is_kept_true(server: Server) -> None:
             slice_ = reader.get(ENDPOINTSLICES, "default", "kubernetes")
             return bool(found and found.get("subsets") and slice_)
 
-        await until(is_true)
+        await until(is_true, 5)
         gone = uid_of(await client.delete(SERVICES, "kubernetes", "default"))
 
         def is_another() -> bool:
             found = reader.get(SERVICES, "default", "kubernetes")
             return found is not None and uid_of(found) != gone
 
-        await until(is_another)
+        await until(is_another, 5)
         service = await client.get(SERVICES, "kubernetes", "default")
         assert service["spec"]["clusterIP"] == "10.96.0.1"
     finally:

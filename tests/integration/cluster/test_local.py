@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from pybernetes.cluster.local import LocalCluster, Wanted
 from pybernetes.cluster.lock import locked
 from tests.integration.cluster.conftest import Silent
 from tests.integration.cluster.test_network import host_state
+from tests.support.waiting import eventually
 
 REPOSITORY = Path(__file__).parents[3]
 READY = "from pybernetes.cluster.processes import notify_ready; notify_ready(); import time; time.sleep(1000)"
@@ -50,14 +50,6 @@ def up(layout: Layout, wanted: Wanted, commands: StandIns | None = None) -> loca
     return LocalCluster(layout).up(wanted, commands or StandIns(), Silent(), timeout_seconds=30)
 
 
-def until(condition: object) -> None:
-    for _ in range(2000):
-        if condition():  # type: ignore[operator]
-            return
-        threading.Event().wait(0.005)
-    raise AssertionError("the condition did not come true")
-
-
 def test_up_and_down_leave_no_trace(layout: Layout) -> None:
     before = host_state()
     cluster = LocalCluster(layout)
@@ -66,7 +58,7 @@ def test_up_and_down_leave_no_trace(layout: Layout) -> None:
     assert [c.name for c in clusters(layout.roots)] == [layout.name]
     assert all(c.process is not None for c in cluster.components())
     for node in ("node1", "node2"):
-        until((layout.node_run(node) / "rootfs" / "made").exists)
+        eventually((layout.node_run(node) / "rootfs" / "made").exists, timeout=10)
     loaded = yaml.safe_load(result.kubeconfig.read_text())
     assert loaded["current-context"] == f"p8s-{layout.name}"
     assert loaded["clusters"][0]["cluster"]["server"] == f"https://127.0.0.1:{result.spec.api_port}"
@@ -198,7 +190,7 @@ from tests.integration.cluster.test_local import *
 up(Layout.of({layout.name!r}), Wanted(isolated=True), StandIns(["sleep", "1000"]))
 """
     command = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE)
-    until(lambda: len(cgroups.processes(layout.cgroup)) >= 3)
+    eventually(lambda: len(cgroups.processes(layout.cgroup)) >= 3, timeout=10)
     os.killpg(command.pid, signal.SIGINT)
     assert command.wait(10) != 0
     assert command.stderr is not None and b"KeyboardInterrupt" in command.stderr.read()

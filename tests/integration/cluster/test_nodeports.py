@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ from pybernetes.cluster.layout import ClusterSpec, Layout
 from pybernetes.cluster.netns import Namespace
 from pybernetes.cluster.nodeports import NodePortPublisher, node_addresses, node_ports
 from tests.integration.cluster.feed import Feed
+from tests.support.waiting import until
 
 
 def node(name: str, address: str, *, ready: bool = True) -> dict[str, Any]:
@@ -35,12 +36,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

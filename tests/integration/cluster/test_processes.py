@@ -6,8 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from pybernetes.cluster import cgroups, mounts, netns, processes
 from pybernetes.cluster.errors import NotReadyInTime, ProcessDied
 from pybernetes.cluster.layout import Layout
 from pybernetes.cluster.processes import ProcessId, ReadySocket
+from tests.support.waiting import eventually
 
 NOTIFY = f"""
 import sys
@@ -44,19 +43,12 @@ def start(layout: Layout, *arguments: str, name: str = "server", **options: obje
     )
 
 
-def until(condition: object, timeout_seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "the condition did not come true"
-        threading.Event().wait(0.005)
-
-
 def test_a_process_has_its_session_cgroup_namespace_and_log(layout: Layout, started: list[ProcessId]) -> None:
     netns.create(layout.cluster_namespace)
     script = "echo said; echo failed >&2; exec sleep 1000"
     process = start(layout, "/bin/sh", "-c", script, namespace=layout.cluster_namespace, environment={"MARK": "1"})
     started.append(process)
-    until(lambda: os.readlink(f"/proc/{process.pid}/exe").endswith(("sleep", "coreutils", "busybox")))
+    eventually(lambda: os.readlink(f"/proc/{process.pid}/exe").endswith(("sleep", "coreutils", "busybox")), timeout=10)
     assert os.getsid(process.pid) == process.pid
     assert f"/{layout.component_cgroup('server')}" in Path(f"/proc/{process.pid}/cgroup").read_text()
     assert os.stat(f"/proc/{process.pid}/ns/net").st_ino == os.stat(netns.path_of(layout.cluster_namespace)).st_ino
@@ -104,7 +96,7 @@ def test_no_readiness_in_time(layout: Layout, started: list[ProcessId]) -> None:
 
 def test_stop_kills_what_does_not_listen(layout: Layout, started: list[ProcessId]) -> None:
     started.append(start(layout, "/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"))
-    until(lambda: layout.log_file("server").read_text() == "ready\n")
+    eventually(lambda: layout.log_file("server").read_text() == "ready\n", timeout=10)
     assert processes.stop(started[0], timeout_seconds=0.2) is False
     assert not started[0].alive
 
@@ -117,7 +109,7 @@ def test_killing_a_cgroup_finds_descendants_wherever_they_went(layout: Layout) -
     start(layout, "/bin/sh", "-c", script, name="node1")
     bystander = subprocess.Popen(["sleep", "1000"])
     try:
-        until(lambda: len(cgroups.processes(layout.cgroup)) == 2)
+        eventually(lambda: len(cgroups.processes(layout.cgroup)) == 2, timeout=10)
         assert cgroups.kill(layout.cgroup) == 2
         assert cgroups.processes(layout.cgroup) == set()
         assert bystander.poll() is None
@@ -134,7 +126,7 @@ def test_what_joins_a_cgroup_that_is_being_removed_is_killed(layout: Layout, sta
     """As after an interrupted start: the process was not there yet when all of the cgroup were killed."""
     assert cgroups.kill(layout.cgroup) == 0
     started.append(start(layout, "sleep", "1000"))
-    until(lambda: cgroups.processes(layout.cgroup) == {started[0].pid})
+    eventually(lambda: cgroups.processes(layout.cgroup) == {started[0].pid}, timeout=10)
     cgroups.remove(layout.cgroup)
     assert cgroups.remains(layout.cgroup) == []
     assert not started[0].alive
@@ -143,7 +135,7 @@ def test_what_joins_a_cgroup_that_is_being_removed_is_killed(layout: Layout, sta
 def test_a_fork_bomb_of_a_kind_is_outrun(layout: Layout) -> None:
     script = "while :; do sleep 1000 & sleep 0.002; done"
     start(layout, "/bin/sh", "-c", script, name="node1")
-    until(lambda: len(cgroups.processes(layout.cgroup)) > 20)
+    eventually(lambda: len(cgroups.processes(layout.cgroup)) > 20, timeout=10)
     cgroups.kill(layout.cgroup)
     assert cgroups.processes(layout.cgroup) == set()
 

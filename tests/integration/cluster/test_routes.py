@@ -13,6 +13,7 @@ from pybernetes.cluster.layout import ClusterSpec, Layout
 from pybernetes.cluster.netns import Namespace
 from pybernetes.cluster.routes import PROTOCOL, NodeRoutes
 from tests.integration.cluster.feed import Feed
+from tests.support.waiting import until
 from tests.unit.cluster.test_routes import node
 
 
@@ -26,13 +27,12 @@ async def routes_become(layout: Layout, expected: dict[str, str]) -> None:
         "proto",
         str(PROTOCOL),
     ]
-    async with asyncio.timeout(10):
-        while True:
-            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            found = {line.split()[0]: line.split()[2] for line in output.splitlines()}
-            if found == expected:
-                return
-            await asyncio.sleep(0.01)
+
+    def routes() -> dict[str, str]:
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return {line.split()[0]: line.split()[2] for line in output.splitlines()}
+
+    await until(lambda: routes() == expected)
 
 
 async def test_routes_follow_the_nodes(layout: Layout) -> None:

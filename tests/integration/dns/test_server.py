@@ -17,6 +17,7 @@ from pybernetes.api.resources import ENDPOINTSLICES, NAMESPACES, SERVICES
 from pybernetes.client.informer import Informers
 from pybernetes.dns.forward import Forwarder, Unanswered, upstreams_of
 from pybernetes.dns.server import AnswerCache, DNSServer
+from tests.support.waiting import until
 from tests.support.watchable import Watchable
 
 IP, PORT = "127.0.53.10", 5353
@@ -110,10 +111,11 @@ def values(reply: Any) -> list[str]:
     return [str(r.rdata) for r in reply.rr]
 
 
-async def eventually(name: str, expected: list[str]) -> None:
-    async with asyncio.timeout(10):
-        while sorted(values(await ask(name))) != expected:
-            await asyncio.sleep(0.005)
+async def answers_become(name: str, expected: list[str]) -> None:
+    async def look() -> bool:
+        return sorted(values(await ask(name))) == expected
+
+    await until(look, message=f"{name} is {expected}")
 
 
 async def test_answers_follow_the_objects(api: Watchable, server: DNSServer) -> None:
@@ -121,7 +123,7 @@ async def test_answers_follow_the_objects(api: Watchable, server: DNSServer) -> 
     assert (reply.header.rcode, len(reply.auth)) == (RCODE.NXDOMAIN, 1)
     # The refusal was remembered, and is forgotten with the change.
     api.put(SERVICES, web())
-    await eventually(WEB, ["10.96.0.7"])
+    await answers_become(WEB, ["10.96.0.7"])
     before = server.statistics.cached
     assert values(await ask(WEB)) == ["10.96.0.7"]
     assert server.statistics.cached > before
@@ -129,16 +131,16 @@ async def test_answers_follow_the_objects(api: Watchable, server: DNSServer) -> 
     assert values(await ask(f"_http._tcp.{WEB}", "SRV")) == [f"0 100 80 {WEB}."]
     assert values(await ask("7.0.96.10.in-addr.arpa", "PTR")) == [f"{WEB}."]
     api.put(SERVICES, web("10.96.0.8"))
-    await eventually(WEB, ["10.96.0.8"])
+    await answers_become(WEB, ["10.96.0.8"])
     api.remove(SERVICES, "default", "web")
-    await eventually(WEB, [])
+    await answers_become(WEB, [])
 
 
 async def test_a_headless_service_spreads(api: Watchable, server: DNSServer) -> None:
     addresses = ["10.244.0.5", "10.244.0.6", "10.244.0.7"]
     api.put(SERVICES, web("None"))
     api.put(ENDPOINTSLICES, endpoints(*addresses))
-    await eventually(WEB, addresses)
+    await answers_become(WEB, addresses)
     firsts = [values(await ask(WEB))[0] for _ in range(6)]
     assert sorted(firsts) == sorted(addresses * 2)
 
@@ -147,9 +149,12 @@ async def test_large_answers_are_cut_and_whole_by_tcp(api: Watchable, server: DN
     addresses = sorted(f"10.244.1.{n}" for n in range(100))
     api.put(SERVICES, web("None"))
     api.put(ENDPOINTSLICES, endpoints(*addresses))
-    async with asyncio.timeout(10):
-        while not (reply := await ask(WEB)).rr:
-            await asyncio.sleep(0.005)
+
+    async def look() -> Any:
+        reply = await ask(WEB)
+        return reply if reply.rr else None
+
+    reply = await until(look)
     assert reply.header.tc == 1
     assert 0 < len(reply.rr) < 100
     more = await ask(WEB, edns=1232)
@@ -171,7 +176,7 @@ async def test_other_names_are_forwarded(api: Watchable, forwarding: DNSServer) 
     assert (await ask("nowhere.example")).header.rcode == RCODE.NXDOMAIN
     # An alias is followed.
     api.put(SERVICES, web(type="ExternalName", externalName="example.org"))
-    await eventually(WEB, ["192.0.2.80", "example.org."])
+    await answers_become(WEB, ["192.0.2.80", "example.org."])
 
 
 async def test_an_upstream_that_is_not_there_costs_bounded_time() -> None:
@@ -191,7 +196,7 @@ async def test_an_upstream_that_is_not_there_costs_bounded_time() -> None:
 
 async def test_an_ordinary_resolver_is_content(api: Watchable, server: DNSServer) -> None:
     api.put(SERVICES, web())
-    await eventually(WEB, ["10.96.0.7"])
+    await answers_become(WEB, ["10.96.0.7"])
     found = await asyncio.to_thread(
         subprocess.run,
         ["busybox", "nslookup", WEB, f"{IP}:{PORT}"], capture_output=True, text=True, timeout=30,

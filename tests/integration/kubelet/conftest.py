@@ -36,6 +36,7 @@ from pybernetes.kubelet.cri import CRIRuntime
 from pybernetes.kubelet.kubelet import Kubelet
 from pybernetes.kubelet.volumes import mounts
 from pybernetes.store.memory import MemoryStore
+from tests.support.waiting import until
 
 NODE = "node-1"
 NODE_IP = "192.0.2.7"
@@ -108,17 +109,13 @@ class Machine:
         """Waits until the kubelet has nothing left to do for any pod."""
         kubelet = self.kubelet
         assert kubelet is not None
-        async with asyncio.timeout(seconds):
-            while kubelet.statistics()["pods"]:
-                await asyncio.sleep(0.02)
+        await until(lambda: not kubelet.statistics()["pods"], seconds)
 
     async def drained_of(self, uid: str, seconds: float = 10.0) -> None:
         """Waits until the kubelet has nothing left to do for one pod."""
         kubelet = self.kubelet
         assert kubelet is not None
-        async with asyncio.timeout(seconds):
-            while kubelet.works_on(uid):
-                await asyncio.sleep(0.02)
+        await until(lambda: not kubelet.works_on(uid), seconds)
 
     def is_ready(self) -> bool:
         node = self.api.reader.get(NODES, "", NODE) or {}
@@ -221,9 +218,7 @@ class Machine:
 
     async def logged(self, name: str, text: str, container: str = "main", number: int = 0) -> None:
         """Waits until a container's log is this."""
-        async with asyncio.timeout(10):
-            while self.log(name, container, number) != text:
-                await asyncio.sleep(0.02)
+        await until(lambda: self.log(name, container, number) == text, message=f"the log of {name} is {text!r}")
 
 
 def container(script: str = "", **fields: Any) -> Object:

@@ -10,6 +10,7 @@ from pybernetes.api.meta import clone, uid_of
 from pybernetes.api.resources import PODS
 from pybernetes.api.time import parse_time
 from tests.integration.kubelet.conftest import Machine
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -296,9 +297,7 @@ async def test_an_adopted_pod_keeps_running(machine: Machine) -> None:
     await machine.start()
     assert machine.kubelet is not None
     view = machine.kubelet.parts.view
-    async with asyncio.timeout(15):
-        while view.pod(uid_of(leaving or {})).running():
-            await asyncio.sleep(0.02)
+    await until(lambda: not view.pod(uid_of(leaving or {})).running(), 15)
     assert machine.status("adopted")["containerStatuses"] == before
     assert machine.conditions("adopted") == ALL_WELL
     await machine.drained_of(uid_of(leaving or {}))

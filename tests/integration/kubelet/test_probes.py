@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from pybernetes.api.meta import Object, uid_of
 from tests.integration.kubelet.conftest import Machine
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -88,9 +88,11 @@ async def test_a_hanging_command_fails_the_probe_and_is_killed(machine: Machine)
     assert machine.events("hangs", "Unhealthy") == [
         'Readiness probe failed: command timed out: "sleep 4321" timed out after 1s'
     ]
-    async with asyncio.timeout(10):
-        while (await machine.exec("hangs", "ps")).count("sleep 4321") > 1:
-            await asyncio.sleep(0.05)
+
+    async def killed() -> bool:
+        return (await machine.exec("hangs", "ps")).count("sleep 4321") <= 1
+
+    await until(killed)
 
 
 async def test_a_failing_command_tells_its_output(machine: Machine) -> None:
@@ -133,8 +135,7 @@ async def test_a_restarted_kubelet_does_not_unready_pods(machine: Machine) -> No
     await machine.stop()
     await machine.start()
     assert machine.kubelet is not None
-    async with asyncio.timeout(10):
-        while not machine.kubelet.parts.probes.statistics()["probes"]:
-            await asyncio.sleep(0.02)
+    probes = machine.kubelet.parts.probes
+    await until(lambda: probes.statistics()["probes"])
     assert machine.conditions("stays")["Ready"] == ("True", "")
     assert machine.get_pod("stays")["metadata"]["resourceVersion"] == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import stat
 from typing import Any
@@ -19,6 +18,7 @@ from pybernetes.api.resources import (
     SERVICES,
 )
 from tests.integration.kubelet.conftest import Machine
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -38,9 +38,11 @@ def mount(name: str, path: str, **fields: Any) -> Object:
 
 async def shows(machine: Machine, pod: str, path: str, text: str, seconds: float = 15.0) -> None:
     """Waits until a file in the container reads so."""
-    async with asyncio.timeout(seconds):
-        while await machine.exec(pod, "cat", path) != text:
-            await asyncio.sleep(0.05)
+
+    async def look() -> bool:
+        return await machine.exec(pod, "cat", path) == text
+
+    await until(look, seconds, f"{path} in {pod} reads {text!r}")
 
 
 async def test_config_maps_and_secrets_as_files_follow_their_objects(machine: Machine) -> None:

@@ -18,6 +18,7 @@ from pybernetes.api.meta import Object
 from pybernetes.api.resources import ENDPOINTSLICES, SERVICES
 from pybernetes.client.informer import Informers
 from pybernetes.proxy.loop import ServiceProxy
+from tests.support.waiting import until
 from tests.support.watchable import Watchable
 
 PEER = Path(__file__).with_name("peer.py")
@@ -130,13 +131,9 @@ class Cluster:
         """Waits until the proxy has applied everything told so far."""
         marker = "10.96.255.254 . tcp . 1"
         self.service("marker", "10.96.255.254", ports=[{"port": 1}])
-        async with asyncio.timeout(30):
-            while marker not in self.ruleset():
-                await asyncio.sleep(0.01)
+        await until(lambda: marker in self.ruleset(), 30)
         self.api.remove(SERVICES, "default", "marker")
-        async with asyncio.timeout(30):
-            while marker in self.ruleset():
-                await asyncio.sleep(0.01)
+        await until(lambda: marker not in self.ruleset(), 30)
 
     def ruleset(self) -> str:
         return self.node.run("nft", "list", "ruleset")

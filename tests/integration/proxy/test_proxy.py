@@ -7,6 +7,7 @@ import asyncio
 from pybernetes.api.resources import SERVICES
 from pybernetes.client.informer import Informers
 from tests.integration.proxy.conftest import DNS_IP, NODE, NODE_IP, OUTSIDE_IP, Cluster, Net, new_proxy
+from tests.support.waiting import until
 
 VIP = "10.96.3.7"
 
@@ -206,9 +207,7 @@ async def test_rules_that_somebody_flushed_come_back(net: Net, cluster: Cluster)
     cluster.endpoints("web", three_backends(net), 8080)
     await cluster.settled()
     net.node.run("nft", "flush", "ruleset")
-    async with asyncio.timeout(30):
-        while "default/web" not in cluster.ruleset():
-            await asyncio.sleep(0.02)
+    await until(lambda: "default/web" in cluster.ruleset(), 30)
     assert client.peer("tcp", VIP, 80, 3).answers == {"b1": 1, "b2": 1, "b3": 1}
 
 

@@ -25,6 +25,7 @@ from pybernetes.kubelet.containerd import (
 from pybernetes.kubelet.cri import CRIRuntime
 from tests.integration.runtime.conftest import Pods
 from tests.integration.runtime.test_containers import FOREVER, listening
+from tests.support.waiting import until
 
 
 async def test_containers_survive_containerd(supervisor: ContainerdSupervisor, runtime: CRIRuntime, pods: Pods) -> None:
@@ -62,9 +63,7 @@ async def test_a_later_supervisor_adopts(namespace: str, containerd_config: Cont
     # An adopted process is watched like a child.
     watching = asyncio.create_task(second.run())
     os.kill(pid, signal.SIGKILL)
-    async with asyncio.timeout(30):
-        while second.restarts == 0 or second.pid == 0:
-            await asyncio.sleep(0.02)
+    await until(lambda: second.restarts and second.pid, 30)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     pid = second.pid

@@ -18,6 +18,7 @@ from pybernetes.client.interface import Client
 from pybernetes.client.leases import FencedClient, LeaderElection, LeaseLost, LeaseTimings
 from pybernetes.lib.clock import ManualClock
 from tests.integration.apiserver.conftest import Server, running
+from tests.support.waiting import until
 
 NAME = "the-lease"
 
@@ -70,13 +71,6 @@ async def candidates(*made: Candidate) -> AsyncIterator[None]:
             await candidate.stop()
 
 
-async def settle(condition: Callable[[], bool]) -> None:
-    """Lets the loop run until the condition holds, without moving the clock."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 async def moved(clock: ManualClock, condition: Callable[[], bool], *, most_seconds: float) -> float:
     """Moves the clock in small steps until the condition holds; by how much."""
     gone = 0.0
@@ -97,7 +91,7 @@ async def test_one_works_and_the_next_follows_when_it_stops(server: Server) -> N
     clock = ManualClock()
     first, second = (Candidate(server.admin, n, clock) for n in ("first", "second"))
     async with candidates(first, second):
-        await settle(lambda: first.working or second.working)
+        await until(lambda: first.working or second.working)
         leader, other = (first, second) if first.working else (second, first)
         held = await spec(server.admin)
         assert held["holderIdentity"] == leader.identity and held["leaseTransitions"] == 0
@@ -109,7 +103,7 @@ async def test_one_works_and_the_next_follows_when_it_stops(server: Server) -> N
         assert leader.working and leader.terms == 1 and not other.working
         # Stopped in order it gives the lease away: the other need not wait for any clock.
         await leader.stop()
-        await settle(lambda: other.working)
+        await until(lambda: other.working)
         taken = await spec(server.admin)
         assert taken["holderIdentity"] == other.identity and taken["leaseTransitions"] == 1
 
@@ -120,7 +114,7 @@ async def test_a_leader_that_vanishes_is_followed_after_the_lease_and_not_before
     first = Candidate(gone, "first", clock)
     second = Candidate(server.admin, "second", clock)
     async with candidates(first, second):
-        await settle(lambda: first.working or second.working)
+        await until(lambda: first.working or second.working)
         if second.working:
             pytest.skip("the other was quicker")
         gone.open = False
@@ -161,7 +155,7 @@ async def test_work_that_does_not_stop_ends_the_election(server: Server) -> None
     gate = Gate(server.admin)
     stuck = Candidate(gate, "stuck", clock, stubborn=True)
     async with candidates(stuck):
-        await settle(lambda: stuck.working)
+        await until(lambda: stuck.working)
         gate.open = False
         gone = await moved(clock, stuck.task.done, most_seconds=20)
         assert gone <= 15.1, "before another can hold the lease"
@@ -172,15 +166,15 @@ async def test_a_lease_that_is_taken_away_stops_the_work_at_once(server: Server)
     clock = ManualClock()
     candidate = Candidate(server.admin, "candidate", clock)
     async with candidates(candidate):
-        await settle(lambda: candidate.working)
+        await until(lambda: candidate.working)
         lease = await server.admin.get(LEASES, NAME, "kube-system")
         usurped = {**lease, "spec": {**lease["spec"], "holderIdentity": "usurper"}}
         await server.admin.update(LEASES, usurped)
-        await settle(lambda: not candidate.working)
+        await until(lambda: not candidate.working)
         assert not candidate.election.holds()
         # Deleted, it is free for whoever comes first.
         await server.admin.delete(LEASES, NAME, "kube-system")
-        await settle(lambda: candidate.working)
+        await until(lambda: candidate.working)
         assert (await spec(server.admin))["holderIdentity"] == "candidate"
 
 
@@ -198,7 +192,7 @@ async def test_who_does_not_hold_the_lease_does_not_write(server: Server) -> Non
     clock = ManualClock()
     candidate = Candidate(server.admin, "candidate", clock)
     async with candidates(candidate):
-        await settle(lambda: candidate.working)
+        await until(lambda: candidate.working)
         fenced = FencedClient(server.admin, candidate.election.holds)
         body = {"metadata": {"name": "a", "namespace": "default"}}
         made = await fenced.create(CONFIGMAPS, body, "default")

@@ -29,6 +29,7 @@ from pybernetes.store.interface import (
 )
 from tests.support.etcd import Etcd
 from tests.support.relay import relay_to
+from tests.support.waiting import until
 
 ALL = ("/", "0")
 STALL_SECONDS_MAX = 6.0
@@ -77,10 +78,13 @@ class Follower:
             self.keys += [e.key for e in batch.events]
 
     async def until(self, revision: int) -> None:
-        async with asyncio.timeout(30):
-            while self.revision < revision:
-                assert not self._task.done(), await self._task
-                await asyncio.sleep(0.01)
+        def reached() -> bool:
+            if self.revision >= revision:
+                return True
+            assert not self._task.done(), self._task.result()
+            return False
+
+        await until(reached, 30)
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -115,11 +119,15 @@ class Writers:
     async def more(self, count: int) -> None:
         """Waits until so many more are acknowledged."""
         wanted = len(self.acknowledged) + count
-        async with asyncio.timeout(30):
-            while len(self.acknowledged) < wanted:
-                for task in self._tasks:
-                    assert not task.done(), await task
-                await asyncio.sleep(0.01)
+
+        def enough() -> bool:
+            if len(self.acknowledged) >= wanted:
+                return True
+            for task in self._tasks:
+                assert not task.done(), task.result()
+            return False
+
+        await until(enough, 30)
 
     async def stop(self) -> None:
         self._stop = True

@@ -8,6 +8,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +34,7 @@ from pybernetes.client.https import HTTPSClient
 from pybernetes.store.etcd.config import EtcdConfig
 from pybernetes.store.etcd.store import EtcdStore
 from pybernetes.store.interface import prefix_end
+from tests.support import waiting
 from tests.support.etcd import Etcd
 from tests.support.servers import ServerProcess, Servers
 
@@ -69,16 +71,9 @@ def service(name: str, **spec: Any) -> Object:
     return {"metadata": {"name": name, "namespace": "default"}, "spec": {"ports": [{"port": 80}], **spec}}
 
 
-async def until(check: Any, *, timeout: float = 30.0) -> Any:
-    """The first truthy answer of an async look; the API's errors of a moment count as none."""
-    async with asyncio.timeout(timeout):
-        while True:
-            try:
-                if found := await check():
-                    return found
-            except (errors.NotFound, errors.TransportError, errors.ServiceUnavailable, errors.GatewayTimeout):
-                pass
-            await asyncio.sleep(0.05)
+ERRORS_OF_A_MOMENT = (errors.NotFound, errors.TransportError, errors.ServiceUnavailable, errors.GatewayTimeout)
+until = partial(waiting.until, seconds=30.0, ignoring=ERRORS_OF_A_MOMENT)
+"""The first truthy answer of an async look; the API's errors of a moment count as none."""
 
 
 async def addresses(client: HTTPSClient) -> list[str]:

@@ -25,6 +25,7 @@ from pybernetes.apiserver.watching import Watcher
 from pybernetes.lib.clock import ManualClock
 from pybernetes.store.interface import Delete, Put, RangeResult, StoreUnavailable
 from pybernetes.store.memory import MemoryStore
+from tests.support.waiting import until
 
 
 def pod(namespace: str, name: str, node: str = "", label: str = "") -> Object:
@@ -347,9 +348,7 @@ async def test_a_watch_that_never_gets_on_is_given_up(monkeypatch: pytest.Monkey
     async with following(store) as cacher:
         puts = [(f"n{i}", encoding.encode_stored("v1", "Pod", pod("a", f"n{i}"))) for i in range(5)]
         await store.txn([], [Put(storage_key(PODS, "a", name), stored) for name, stored in puts])
-        async with asyncio.timeout(10):
-            while len(cacher.kind(PODS)) < 5:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(cacher.kind(PODS)) >= 5)
     await store.close()
 
 

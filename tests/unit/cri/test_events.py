@@ -72,7 +72,7 @@ class OtherRuntime:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no container {request.container_id}")
 
         async def slow(request: Any, context: Any) -> Any:
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
         async def events(request: Any, context: Any) -> AsyncIterator[Any]:
             self.subscriptions += 1
@@ -80,7 +80,7 @@ class OtherRuntime:
             if self.subscriptions == 1:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "going away")
             yield pb.ContainerEventResponse(container_id="c", container_event_type=pb.CONTAINER_STOPPED_EVENT)
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
         def unary(function: Any, request: Any) -> Any:
             return grpc.unary_unary_rpc_method_handler(

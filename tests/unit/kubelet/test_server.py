@@ -20,6 +20,7 @@ from pybernetes.kubelet.observed import RuntimeView
 from pybernetes.kubelet.runtime import ContainerState, ContainerStatus, ContainerSummary, SandboxStatus, SandboxSummary
 from pybernetes.kubelet.server import KubeletServer
 from pybernetes.lib.clock import SystemClock
+from tests.support.waiting import until
 
 LABELS = {identity.POD_UID: "u1", identity.CONTAINER_NAME: "main"}
 POD: dict[str, Any] = {
@@ -200,9 +201,7 @@ async def test_a_follower_that_leaves_is_forgotten(node: Node, session: aiohttp.
     answer = await session.get(node.url("/containerLogs/default/web/main?follow=true"), ssl=node.tls)
     assert await answer.content.readline() == b"one\n"
     answer.close()
-    async with asyncio.timeout(5):
-        while node.server._followers:
-            await asyncio.sleep(0)
+    await until(lambda: not node.server._followers, 5)
 
 
 async def test_upgrades_are_tunnelled_to_the_runtime(node: Node) -> None:

@@ -263,7 +263,7 @@ async def test_any_order_of_requests_keeps_the_books() -> None:
         while held:
             level, width, waiter = held.pop()
             level.release(width, waiter)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
     assert all(level.idle() and not level._queues for level in levels) and not pool.waiting and not pool.taken
     assert served > 500
 
