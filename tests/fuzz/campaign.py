@@ -43,8 +43,10 @@ EXPECTED = (
     b"resourceVersion should not be set on objects to be created",
     b"Too large resource version",
     b"without impersonating a user",
+    b"error dialing backend",
+    b"error trying to reach service",
 )
-"""What upstream answers with 500 and 504."""
+"""What upstream answers with 500, 503 and 504."""
 
 
 class Campaign:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import ipaddress
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -53,6 +55,27 @@ def lower_bounds() -> None:
         setattr(module, name, value)
 
 
+def stay_here() -> None:
+    """Objects hold addresses of any kind, and some requests go on to them: no name is asked for."""
+    resolve = socket.getaddrinfo
+
+    def numeric(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
+        return resolve(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+
+    socket.getaddrinfo = numeric
+
+
+def socket_to_loopback(entry: Any) -> socket.socket:
+    family, kind, proto, _, address = entry
+    try:
+        is_here = ipaddress.ip_address(address[0]).is_loopback
+    except ValueError:
+        is_here = False
+    if not is_here:
+        raise ConnectionRefusedError(f"{address[0]} is not on this machine")
+    return socket.socket(family, kind, proto)
+
+
 def held() -> bytes:
     """What is alive once garbage is collected and free memory given back."""
     gc.collect()
@@ -66,7 +89,9 @@ async def serve(directory: Path) -> None:
     log = AuditLog(RotatedFile(directory / "audit.log", Rotation(max_size_bytes=16 << 20, max_backups=1), clock), clock)
     policy = parse({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "RequestResponse"}]})
     trail = AuditTrail(policy, log, clock)
-    async with running(pki, directory, compaction_seconds=COMPACTION_SECONDS, audit=trail) as server:
+    async with running(
+        pki, directory, compaction_seconds=COMPACTION_SECONDS, audit=trail, socket_factory=socket_to_loopback
+    ) as server:
         sys.stdout.buffer.write(server.url.encode() + b"\n")
         sys.stdout.flush()
         while await asyncio.to_thread(sys.stdin.readline):
@@ -78,4 +103,5 @@ async def serve(directory: Path) -> None:
 if __name__ == "__main__":
     logs.configure("error")
     lower_bounds()
+    stay_here()
     asyncio.run(serve(Path(sys.argv[1])))
