@@ -189,7 +189,7 @@ class Operations:
             known = self._settled.get(resource, key) if key else None
             if known is not None:
                 old = existing.obj if existing is not None else _NO_OBJECT
-                kept = [k for k in ("metadata", "status") if k in body and body[k] is old.get(k)]
+                kept = [k for k in ("metadata", "status") if body.get(k) is not None and body[k] is old.get(k)]
                 given = {k: v for k, v in body.items() if k != "spec" and k not in kept}
                 if "metadata" in kept:
                     given["metadata"] = {"name": meta["name"]} if meta else {}

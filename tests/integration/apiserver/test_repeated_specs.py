@@ -53,6 +53,17 @@ async def test_what_one_ignores_another_hears_of(server: Server) -> None:
         assert 'unknown field \\"spec.containers[0].typo\\"' in warned.headers["Warning"]
 
 
+async def test_a_status_that_is_null(server: Server) -> None:
+    await _ready(server)
+    for name in ("a", "b"):
+        made = await server.post(PODS, {**_pod(name), "status": None})
+        assert made.status == 201, made.body
+        assert made.json["status"]["phase"] == "Pending"
+    for path, status in ((f"{PODS}/a", 200), (f"{PODS}/absent", 404)):
+        put = await server.put(path, {**_pod(path.rpartition("/")[2]), "spec": made.json["spec"], "status": None})
+        assert put.status == status, put.body
+
+
 async def test_faults_are_found_each_time(server: Server) -> None:
     await _ready(server)
     for _ in range(2):
