@@ -33,8 +33,10 @@ def list_width(query: Mapping[str, str], count: int, average_bytes: int, widest:
     """The seats of a list of a kind with `count` objects of `average_bytes`; `one`: a field selector fixes its name."""
     asked = query.get("limit", "")
     limited = min(count, int(asked)) if asked.isascii() and asked.isdigit() and 0 < len(asked) < 10 else count
-    limited = limited or count
     cached = from_cache(query)
+    if not limited or (cached and query.get("resourceVersion") == "0"):
+        # Such a list is one page, whatever its limit.
+        limited = count
     if one:
         loaded = 1
     elif not cached and (query.get("labelSelector") or query.get("fieldSelector")):

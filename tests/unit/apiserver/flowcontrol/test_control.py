@@ -162,6 +162,7 @@ def test_configuration_is_followed() -> None:
         ({}, 100_000, 2000, 10),
         ({"limit": "100"}, 100_000, 2000, 2),
         ({"limit": "nonsense"}, 100_000, 2000, 10),
+        ({"limit": "1", "resourceVersion": "0"}, 100_000, 2000, 10),
         ({"limit": "100", "resourceVersion": "5", "labelSelector": "a=b"}, 1000, 1000, 5),
         ({"fieldSelector": "metadata.name=a"}, 100_000, 2000, 1),
     ],
