@@ -224,9 +224,9 @@ class Campaign:
 
 
 def _is_expected(one: Request | Raw, answer: Answer) -> bool:
-    if isinstance(one, Request) and one.method == "HEAD":
-        names = {name for name, _ in one.headers}
-        return "Impersonate-Group" in names and "Impersonate-User" not in names  # it has no body to tell
+    if isinstance(one, Request) and one.method == "HEAD":  # it has no body to tell
+        given = {name: value for name, value in one.headers if name.startswith("Impersonate-")}
+        return any(given.values()) and not given.get("Impersonate-User")
     if isinstance(one, Request) and answer.status == 504 and any(key == "timeout" for key, _ in one.query):
         return True  # the client's own limit
     return any(text in answer.body for text in EXPECTED)
