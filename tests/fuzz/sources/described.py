@@ -35,12 +35,19 @@ def _operations() -> list[Any]:
     return found
 
 
+_EXAMPLES = 25
+"""Of an operation, one after the other."""
+
+
 def schemathesis_cases(of: int, count: int) -> Iterator[Case]:
     r = random.Random(of)
-    per_operation = 10
-    for _ in range(max(1, count // per_operation)):
-        operation = r.choice(_operations())
-        for case in drawn(operation.as_strategy(), r.randrange(1 << 30), per_operation):
+    operations = _operations()
+    # The first examples of an operation are the dearest by far.
+    turns = -(-count // _EXAMPLES)
+    for turn in range(turns):
+        # Successive seeds take successive operations: a long campaign meets them all.
+        operation = operations[(of * turns + turn) % len(operations)]
+        for case in drawn(operation.as_strategy(), r.randrange(1 << 30), min(_EXAMPLES, count)):
             yield (_of_case(r, operation, case),)
 
 
