@@ -58,7 +58,8 @@ robustness: .make/packages .make/test-packages .make/venv-dev  ## Clients under 
 	  --store etcd --faults kill,member-kill --compaction 1
 
 fuzz: .make/packages .make/venv-dev  ## Send made-up requests to an API server; REQUESTS=100000, SEED=1
-	@$(BIN)/python -m tests.fuzz --requests $(or $(REQUESTS),100000) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.fuzz --requests $(or $(REQUESTS),100000) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(CLIENTS),--clients $(CLIENTS))
 
 lint: .make/venv-dev  ## Check style, types and layers
 	@$(BIN)/ruff check .

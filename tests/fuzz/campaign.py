@@ -214,13 +214,13 @@ class Campaign:
     def _settled(self) -> Held:
         """What is held once the connections of clients that went away have ended."""
         self._target.hang_up()
-        first = self.report.held[0] if self.report.held else None
         until = time.monotonic() + _SETTLE_SECONDS
+        before = self._target.held()
         while True:
             held = self._target.held()
-            few = first is None or (held.tasks <= first.tasks and held.descriptors <= first.descriptors)
-            if few or time.monotonic() > until:
+            if (held.tasks, held.descriptors) == (before.tasks, before.descriptors) or time.monotonic() > until:
                 return held
+            before = held
 
 
 def _is_expected(one: Request | Raw, answer: Answer) -> bool:
