@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from tests.endpoints.rows import Row
 from tests.endpoints.walker import Fault, Kind, Walker, expect
 from tests.integration.apiserver.conftest import Server
 from tests.integration.apiserver.peers import Head, Kubelet, ask, kubelet, raw_client
+from tests.support.networks import pod_network
 
 ADDRESS = "192.0.2.10"
 _SPDY = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X_Stream_Protocol_Version": "v4.channel.k8s.io"}
@@ -67,23 +66,16 @@ async def _as_kubelet(head: Head, reader: asyncio.StreamReader, writer: asyncio.
 
 @asynccontextmanager
 async def peers(pki: ClusterPKI, directory: Path) -> AsyncIterator[Peers]:
-    name = f"p8s-test-walk-{os.getpid()}"
-    netns.create(name)
-    try:
-        for command in (f"ip address add {ADDRESS}/32 dev lo", "ip link set lo up"):
-            subprocess.run(["nsenter", f"--net=/run/netns/{name}", *command.split()], check=True)
-        with closing(netns.Namespace(name)) as namespace:
-            listening = namespace.listen(ADDRESS, 0)
-            backend = web.Server(_echo)
-            listener = await asyncio.get_running_loop().create_server(backend, sock=listening)
-            try:
-                async with kubelet(pki, directory, _as_kubelet, namespace.listen(ADDRESS, 0)) as node:
-                    yield Peers(namespace, listening.getsockname()[1], node)
-            finally:
-                listener.close()
-                await backend.shutdown(0)
-    finally:
-        netns.remove(name)
+    with pod_network("walk", ADDRESS) as namespace:
+        listening = namespace.listen(ADDRESS, 0)
+        backend = web.Server(_echo)
+        listener = await asyncio.get_running_loop().create_server(backend, sock=listening)
+        try:
+            async with kubelet(pki, directory, _as_kubelet, namespace.listen(ADDRESS, 0)) as node:
+                yield Peers(namespace, listening.getsockname()[1], node)
+        finally:
+            listener.close()
+            await backend.shutdown(0)
 
 
 async def furnish(server: Server, namespace: str, found: Peers) -> None:

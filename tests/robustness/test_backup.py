@@ -22,6 +22,7 @@ from pybernetes.store import archive
 from pybernetes.store.interface import KeyValue
 from tests.robustness.processes import ServerProcess
 from tests.support.etcd import Etcd
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -115,8 +116,7 @@ async def test_a_backup_of_a_busy_server_is_one_moment_and_comes_back_elsewhere(
         return i
 
     writer = asyncio.create_task(write_pairs())
-    while not await first.maps():
-        await asyncio.sleep(0)
+    await until(first.maps)
     file = tmp_path / "backup"
     for _ in range(3):
         assert "objects as of revision" in await done("backup", file, "--data-dir", first.server.data_dir)

@@ -2,7 +2,8 @@
 
 Where an API object says what is waited for, watch it (`Cluster.watch_until`), and where an event does, wait for that;
 this is for what only a look tells. `eventually` blocks its thread: it is for tests of other processes. `until` lets
-the event loop run between two looks: it is for what this loop's own tasks bring about, too.
+the event loop run between two looks: it is for what this loop's own tasks bring about, too. `until_changed` looks
+only when an event says that something changed.
 """
 
 from __future__ import annotations
@@ -76,6 +77,22 @@ async def until(
             raise AssertionError(f"{message or _told(condition)}: not within {seconds} s, but {found}") from error
         await asyncio.sleep(max(0.0, min(pause, deadline - loop.time())))
         pause = min(pause * 1.5, _LONGEST_LOOP_PAUSE_SECONDS)
+
+
+async def until_changed(
+    changed: asyncio.Event, holds: Callable[[], Any], seconds: float, told: Callable[[], object] = str
+) -> Any:
+    """The first truthy value of `holds`, looked at now and whenever the event is set. A failure tells `told`."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        changed.clear()
+        if value := holds():
+            return value
+        try:
+            async with asyncio.timeout_at(deadline):
+                await changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"{_told(holds)}: not within {seconds} s: {told()}") from None
 
 
 class _Hangs(Exception):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import until, until_changed
 
 
 async def test_the_value_is_what_the_condition_gives() -> None:
@@ -68,3 +68,24 @@ async def test_a_look_that_hangs_is_cancelled(monkeypatch: pytest.MonkeyPatch) -
     # A time-out of the condition's own is its own.
     with pytest.raises(TimeoutError):
         await until(lambda: asyncio.wait_for(asyncio.Event().wait(), 0.001))
+
+
+async def test_a_wait_for_changes_looks_at_each_and_at_no_other_time() -> None:
+    changed, looks = asyncio.Event(), 0
+
+    def third_look() -> int:
+        nonlocal looks
+        looks += 1
+        return looks if looks == 3 else 0
+
+    waiting = asyncio.create_task(until_changed(changed, third_look, 5))
+    await until(lambda: looks == 1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(waiting), 0.02)
+    assert looks == 1
+    changed.set()
+    await until(lambda: looks == 2)
+    changed.set()
+    assert await waiting == 3
+    with pytest.raises(AssertionError, match=r"not within 0.01 s: so many changes: 0"):
+        await until_changed(changed, lambda: None, 0.01, lambda: f"so many changes: {looks - 3}")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,9 @@ from aiohttp import web
 
 from pybernetes.api.resources import ENDPOINTS, NODES, PODS, SERVICEACCOUNTS, SERVICES
 from pybernetes.apiserver.pki import ClusterPKI
-from pybernetes.cluster import netns
 from tests.integration.apiserver.conftest import Server, running
 from tests.integration.apiserver.peers import ask, raw_client
+from tests.support.networks import pod_network
 
 POD_IP = "192.0.2.10"
 
@@ -58,25 +55,18 @@ async def answer(request: web.BaseRequest) -> web.StreamResponse:
 @pytest.fixture
 async def world(pki: ClusterPKI, tmp_path: Path) -> AsyncIterator[tuple[Server, int]]:
     """A server whose pods live in a namespace of their own, and the port of a web server there."""
-    name = f"p8s-test-proxy-{os.getpid()}"
-    netns.create(name)
-    try:
-        for command in (f"ip address add {POD_IP}/32 dev lo", "ip link set lo up"):
-            subprocess.run(["nsenter", f"--net=/run/netns/{name}", *command.split()], check=True)
-        with closing(netns.Namespace(name)) as namespace:
-            listening = namespace.listen(POD_IP, 0)
-            port = listening.getsockname()[1]
-            backend = web.Server(answer)
-            listener = await asyncio.get_running_loop().create_server(backend, sock=listening)
-            try:
-                async with running(pki, tmp_path, socket_factory=namespace.socket_factory) as server:
-                    await fill(server, port)
-                    yield server, port
-            finally:
-                listener.close()
-                await backend.shutdown(0)
-    finally:
-        netns.remove(name)
+    with pod_network("proxy", POD_IP) as namespace:
+        listening = namespace.listen(POD_IP, 0)
+        port = listening.getsockname()[1]
+        backend = web.Server(answer)
+        listener = await asyncio.get_running_loop().create_server(backend, sock=listening)
+        try:
+            async with running(pki, tmp_path, socket_factory=namespace.socket_factory) as server:
+                await fill(server, port)
+                yield server, port
+        finally:
+            listener.close()
+            await backend.shutdown(0)
 
 
 async def fill(server: Server, port: int) -> None:

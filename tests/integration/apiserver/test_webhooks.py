@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
-import subprocess
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,9 @@ from pybernetes.api.meta import Object
 from pybernetes.api.resources import ENDPOINTS, SERVICES
 from pybernetes.apiserver.admission.webhooks.caller import CallFailed, Target, WebhookCaller
 from pybernetes.apiserver.pki import ClusterPKI, server_context, write_private
-from pybernetes.cluster import netns
 from tests.integration.apiserver.conftest import Answer, Server, running
 from tests.integration.apiserver.test_crud import MAPS
+from tests.support.networks import pod_network
 from tests.support.webhook import Webhook, allow, configuration, hook, patch, webhook_server
 from tests.unit.apiserver.security.memory_reader import MemoryReader
 
@@ -493,30 +490,22 @@ async def test_a_kept_connection_that_was_given_up(pki: ClusterPKI, tmp_path: Pa
 
 async def test_a_webhook_in_the_clusters_network(pki: ClusterPKI, tmp_path: Path) -> None:
     """The server's own network knows nothing of the pod's address; the namespace that it dials from does."""
-    address, name = "192.0.2.11", f"p8s-test-webhook-{os.getpid()}"
-    netns.create(name)
-    try:
-        for command in (f"ip address add {address}/32 dev lo", "ip link set lo up"):
-            subprocess.run(["nsenter", f"--net=/run/netns/{name}", *command.split()], check=True)
-        with closing(netns.Namespace(name)) as namespace:
-            listening = namespace.listen(address, 0)
-            listening.setblocking(False)
-            port = listening.getsockname()[1]
-            async with (
-                webhook_server(pki, tmp_path, ("hooks.default.svc",), listening) as webhook,
-                running(pki, tmp_path, socket_factory=namespace.socket_factory) as server,
-            ):
-                ports = [{"name": "tls", "port": 443, "targetPort": port}]
-                await server.admin.create(
-                    SERVICES, {"metadata": {"name": "hooks"}, "spec": {"ports": ports}}, "default"
-                )
-                subset = {"addresses": [{"ip": address}], "ports": [{"name": "tls", "port": port}]}
-                await server.admin.create(ENDPOINTS, {"metadata": {"name": "hooks"}, "subsets": [subset]}, "default")
-                webhook.answers["/m"] = patch({"op": "add", "path": "/data/seen", "value": "yes"})
-                service = {"service": {"name": "hooks", "namespace": "default", "path": "/m"}}
-                config = {**service, "caBundle": webhook.ca_bundle}
-                await configure(server, "Mutating", "m", hook("m.example.com", config))
-                made = await server.post(MAPS, config_map("m"))
-                assert made.status == 201 and made.json["data"] == {"k": "v", "seen": "yes"}
-    finally:
-        netns.remove(name)
+    address = "192.0.2.11"
+    with pod_network("webhook", address) as namespace:
+        listening = namespace.listen(address, 0)
+        listening.setblocking(False)
+        port = listening.getsockname()[1]
+        async with (
+            webhook_server(pki, tmp_path, ("hooks.default.svc",), listening) as webhook,
+            running(pki, tmp_path, socket_factory=namespace.socket_factory) as server,
+        ):
+            ports = [{"name": "tls", "port": 443, "targetPort": port}]
+            await server.admin.create(SERVICES, {"metadata": {"name": "hooks"}, "spec": {"ports": ports}}, "default")
+            subset = {"addresses": [{"ip": address}], "ports": [{"name": "tls", "port": port}]}
+            await server.admin.create(ENDPOINTS, {"metadata": {"name": "hooks"}, "subsets": [subset]}, "default")
+            webhook.answers["/m"] = patch({"op": "add", "path": "/data/seen", "value": "yes"})
+            service = {"service": {"name": "hooks", "namespace": "default", "path": "/m"}}
+            config = {**service, "caBundle": webhook.ca_bundle}
+            await configure(server, "Mutating", "m", hook("m.example.com", config))
+            made = await server.post(MAPS, config_map("m"))
+            assert made.status == 201 and made.json["data"] == {"k": "v", "seen": "yes"}

@@ -14,14 +14,13 @@ from pybernetes.api.meta import Object, is_deleting, labels_of, name_of, namespa
 from pybernetes.api.resources import BUILTIN, NODES, PODS, Resource
 from pybernetes.api.time import format_micro_time, format_time
 from pybernetes.api.user import AUTHENTICATED, SYSTEM_MASTERS, User
-from pybernetes.apiserver.bootstrap import APISERVER_USER, BootstrapConfig, bootstrap
 from pybernetes.apiserver.pki import ClusterPKI
-from pybernetes.apiserver.security import SecurityConfig, build_security
-from pybernetes.apiserver.server import APIServer, APIServerConfig
+from pybernetes.apiserver.server import APIServer
 from pybernetes.controllers.manager import ControllerConfig, ControllerManager
 from pybernetes.lib.clock import SystemClock
 from pybernetes.lib.tasks import TaskSet
-from pybernetes.store.memory import MemoryStore
+from tests.support.apiserver import api_server
+from tests.support.waiting import until_changed
 
 ADMIN = User("kubernetes-admin", "", (SYSTEM_MASTERS, AUTHENTICATED))
 ROOT_CA = "-----BEGIN CERTIFICATE-----\nfor tests\n-----END CERTIFICATE-----\n"
@@ -52,17 +51,7 @@ class World:
 
     async def until(self, holds: Callable[[], Any], seconds: float = 15.0) -> Any:
         """Waits until it holds, looking after every change of the cluster; what it returned."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while True:
-            self._changed.clear()
-            value = holds()
-            if value:
-                return value
-            left = deadline - asyncio.get_running_loop().time()
-            try:
-                await asyncio.wait_for(self._changed.wait(), left)
-            except TimeoutError:
-                raise AssertionError(f"did not come true in {seconds} s: {self.manager.statistics()}") from None
+        return await until_changed(self._changed, holds, seconds, self.manager.statistics)
 
     async def settled(self, seconds: float = 15.0) -> None:
         """Waits until no controller has anything queued or under way."""
@@ -181,24 +170,13 @@ def config() -> ControllerConfig:
 
 @pytest.fixture
 async def world(pki: ClusterPKI, tmp_path: Path, config: ControllerConfig) -> AsyncIterator[World]:
-    store = MemoryStore()
-    api = APIServer(
-        APIServerConfig([], drain_seconds=1.0),
-        store,
-        lambda reader, client_for: build_security(SecurityConfig(pki), reader, client_for),
-    )
-    await api.start()
-    made: World | None = None
-    try:
-        await bootstrap(api.client_for(APISERVER_USER), BootstrapConfig(["192.0.2.1"], 6443, "10.96.0.0/16", dns=False))
+    async with api_server(pki) as api:
         made = World(api, config)
-        made.tasks.start(made.manager.run(), name="manager")
-        await made.manager.synced()
-        await made.add_node("node-a")
-        await made.until(lambda: made and made.get(r.SERVICEACCOUNTS, "default"))
-        yield made
-    finally:
-        if made is not None:
+        try:
+            made.tasks.start(made.manager.run(), name="manager")
+            await made.manager.synced()
+            await made.add_node("node-a")
+            await made.until(lambda: made.get(r.SERVICEACCOUNTS, "default"))
+            yield made
+        finally:
             await made.tasks.cancel()
-        await api.stop()
-        await store.close()

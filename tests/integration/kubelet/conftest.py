@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,16 @@ from pybernetes.api import errors
 from pybernetes.api.meta import Object, name_of, uid_of
 from pybernetes.api.resources import BUILTIN, EVENTS, NODES, PODS, SERVICEACCOUNTS, Resource
 from pybernetes.api.user import AUTHENTICATED, NODES_GROUP, SYSTEM_MASTERS, User
-from pybernetes.apiserver.bootstrap import APISERVER_USER, BootstrapConfig, bootstrap
 from pybernetes.apiserver.pki import ClusterPKI
-from pybernetes.apiserver.security import SecurityConfig, build_security
-from pybernetes.apiserver.server import APIServer, APIServerConfig
+from pybernetes.apiserver.server import APIServer
 from pybernetes.kubelet import cni
 from pybernetes.kubelet.config import KubeletConfig
 from pybernetes.kubelet.containerd import ContainerdConfig, ContainerdSupervisor, remove_all_sandboxes
 from pybernetes.kubelet.cri import CRIRuntime
 from pybernetes.kubelet.kubelet import Kubelet
 from pybernetes.kubelet.volumes import mounts
-from pybernetes.store.memory import MemoryStore
-from tests.support.waiting import until
+from tests.support.apiserver import api_server
+from tests.support.waiting import until, until_changed
 
 NODE = "node-1"
 NODE_IP = "192.0.2.7"
@@ -124,17 +122,13 @@ class Machine:
 
     async def until(self, holds: Callable[[], Any], seconds: float = 30.0) -> Any:
         """Waits until it holds, looking after every change of the API's objects; what it returned."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while True:
-            self._changed.clear()
-            if value := holds():
-                return value
-            assert self._task is None or not self._task.done(), self._task
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._changed.wait()
-            except TimeoutError:
-                raise AssertionError(f"not within {seconds} s: {self.state()}") from None
+
+        def look() -> Any:
+            value = holds()
+            assert value or self._task is None or not self._task.done(), self._task
+            return value
+
+        return await until_changed(self._changed, look, seconds, self.state)
 
     def state(self) -> str:
         """The pods that are not as they should be, with their events: for the failure of a wait."""
@@ -250,14 +244,8 @@ async def machine(
             await supervisor.import_image(archive)
     runtime = CRIRuntime(str(supervisor.socket_path))
     pki = ClusterPKI.ensure(tmp_path_factory.mktemp("pki"), advertise_addresses=["127.0.0.1"])
-    store = MemoryStore()
-    api = APIServer(
-        APIServerConfig([], drain_seconds=1.0, tune_garbage_collection=False),
-        store,
-        lambda reader, client_for: build_security(SecurityConfig(pki), reader, client_for),
-    )
-    await api.start()
-    await bootstrap(api.client_for(APISERVER_USER), BootstrapConfig(["192.0.2.1"], 6443, "10.96.0.0/16", dns=False))
+    serving = AsyncExitStack()
+    api = await serving.enter_async_context(api_server(pki, tune_garbage_collection=False))
     config = KubeletConfig(
         NODE,
         NODE_IP,
@@ -291,8 +279,7 @@ async def machine(
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await supervisor.stop()
-        await api.stop()
-        await store.close()
+        await serving.aclose()
         for hierarchy in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()):
             for step in sorted((hierarchy / base.name).rglob("*"), reverse=True):
                 if step.is_dir():

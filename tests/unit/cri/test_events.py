@@ -16,6 +16,7 @@ from pybernetes.kubelet.cri import CRIRuntime
 from pybernetes.kubelet.cri import runtime_v1_pb2 as pb
 from pybernetes.kubelet.cri.events import EventQueue, settle
 from pybernetes.kubelet.runtime import EventKind, RuntimeEvent, RuntimeFailure
+from tests.support.waiting import until
 
 
 async def test_an_overflow_becomes_a_resync() -> None:
@@ -41,8 +42,7 @@ async def test_an_exit_waits_for_the_deletion_and_then_for_the_status() -> None:
     waiting = asyncio.create_task(
         settle("x", deletion, settled, deletion_deadline_seconds=30, settle_deadline_seconds=30)
     )
-    while not asked:
-        await asyncio.sleep(0)
+    await until(lambda: asked)
     assert not waiting.done()
     deletion.set()
     assert await waiting

@@ -15,10 +15,8 @@ from pybernetes.api.meta import Object, get_condition
 from pybernetes.api.resources import BUILTIN, LEASES, NODES, Resource
 from pybernetes.api.time import parse_time
 from pybernetes.api.user import AUTHENTICATED, NODES_GROUP, SYSTEM_MASTERS, User
-from pybernetes.apiserver.bootstrap import APISERVER_USER, BootstrapConfig, bootstrap
 from pybernetes.apiserver.pki import ClusterPKI
-from pybernetes.apiserver.security import SecurityConfig, build_security
-from pybernetes.apiserver.server import APIServer, APIServerConfig
+from pybernetes.apiserver.server import APIServer
 from pybernetes.client.events import EventRecorder
 from pybernetes.kubelet import nodestatus
 from pybernetes.kubelet.config import KubeletConfig
@@ -27,7 +25,8 @@ from pybernetes.kubelet.node import NodeManager
 from pybernetes.kubelet.parts import NodeFacts
 from pybernetes.kubelet.runtime import ContainerRuntime, ImageStatus, RuntimeCondition, RuntimeFailure, RuntimeVersion
 from pybernetes.lib.clock import SystemClock
-from pybernetes.store.memory import MemoryStore
+from tests.support.apiserver import api_server
+from tests.support.waiting import until_changed
 
 NAME = "node-1"
 NO_NETWORK = RuntimeCondition(
@@ -112,12 +111,7 @@ class Cluster:
         return get_condition(self.get(NODES) or {}, "Ready") or {}
 
     async def until(self, holds: Callable[[], Any], seconds: float = 8.0) -> Any:
-        deadline = asyncio.get_running_loop().time() + seconds
-        while not (value := holds()):
-            self._changed.clear()
-            async with asyncio.timeout_at(deadline):
-                await self._changed.wait()
-        return value
+        return await until_changed(self._changed, holds, seconds, lambda: self.get(NODES))
 
 
 @pytest.fixture(scope="module")
@@ -127,19 +121,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> ClusterPKI:
 
 @pytest.fixture
 async def cluster(pki: ClusterPKI, tmp_path: Path) -> AsyncIterator[Cluster]:
-    store = MemoryStore()
-    api = APIServer(
-        APIServerConfig([], drain_seconds=1.0, tune_garbage_collection=False),
-        store,
-        lambda reader, client_for: build_security(SecurityConfig(pki), reader, client_for),
-    )
-    await api.start()
-    try:
-        await bootstrap(api.client_for(APISERVER_USER), BootstrapConfig(["192.0.2.1"], 6443, "10.96.0.0/16", dns=False))
+    async with api_server(pki, tune_garbage_collection=False) as api:
         yield Cluster(api, KubeletConfig(NAME, "192.0.2.7", tmp_path / "kubelet", tmp_path / "logs"))
-    finally:
-        await api.stop()
-        await store.close()
 
 
 async def test_a_node_registers_as_not_ready_without_a_network(cluster: Cluster) -> None:

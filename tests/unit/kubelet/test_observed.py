@@ -26,6 +26,7 @@ from pybernetes.kubelet.runtime import (
     SandboxSummary,
 )
 from pybernetes.lib.clock import SystemClock
+from tests.support.waiting import until_changed
 from tests.unit.kubelet.builders import NOW, UID, ran, sandbox
 
 LABELS = {identity.POD_UID: UID, identity.CONTAINER_NAME: "main"}
@@ -99,10 +100,12 @@ async def until(view: RuntimeView, state: ContainerState | None) -> None:
     """Waits for the container's state (None: for it to be gone)."""
     changed = asyncio.Event()
     view.on_change(lambda uid: changed.set())
-    async with asyncio.timeout(5):
-        while (found := view.container("c0"), found.state if found else None)[1] is not state:
-            changed.clear()
-            await changed.wait()
+
+    def is_so() -> bool:
+        found = view.container("c0")
+        return (found.state if found else None) is state
+
+    await until_changed(changed, is_so, 5)
 
 
 async def test_a_resync_reads_what_is_there_and_drops_what_is_not(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ from pybernetes.apiserver.admission.storage import (
 from pybernetes.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from pybernetes.apiserver.authorization import AlwaysAllow
 from pybernetes.apiserver.interfaces import Attributes, Decision
+from tests.support.waiting import until
 from tests.unit.apiserver.security.admitting import admit, pod, request
 from tests.unit.apiserver.security.memory_reader import MemoryReader
 
@@ -174,8 +175,7 @@ async def test_a_missing_account(reader: MemoryReader, account: Object) -> None:
 async def test_the_default_account_may_be_late(reader: MemoryReader) -> None:
     plugin = ServiceAccount(reader)
     waiting = asyncio.create_task(admit(plugin, request("CREATE", PODS, pod())))
-    while not plugin._waiters:
-        await asyncio.sleep(0)
+    await until(lambda: plugin._waiters)
     reader.make(SERVICEACCOUNTS, "default", "shop")
     made = await waiting
     assert made["spec"]["serviceAccountName"] == "default"
