@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from pybernetes.apiserver.pki import ClusterPKI
 from tests.support.cluster import Cluster, new_cluster
 from tests.support.image_set import build_test_images
 from tests.support.traces import traces_of
@@ -24,6 +25,12 @@ hypothesis.settings.load_profile("pybernetes")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Archives of the images that tests run, built from Debian packages on this machine."""
     return build_test_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> ClusterPKI:
+    """The keys of a cluster whose server listens on loopback."""
+    return ClusterPKI.ensure(tmp_path_factory.mktemp("pki"), advertise_addresses=["127.0.0.1"])
 
 
 @pytest.fixture(scope="session")

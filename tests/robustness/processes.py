@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pybernetes.apiserver.pki import ClusterPKI, client_context
+from tests.support.ports import free_port
 
 READY_SECONDS = 60.0
 SHARED_KEYS = ("ca.crt", "ca.key", "sa.key", "sa.pub")
@@ -26,12 +27,6 @@ SHARED_KEYS = ("ca.crt", "ca.key", "sa.key", "sa.pub")
 
 class ProcessEnded(AssertionError):
     """A process under test ended where it should have gone on; the message carries the end of its log."""
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Process:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -18,23 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_ports
 from tests.support.waiting import eventually
 
 HEARTBEAT_MS = 50
 ELECTION_MS = 300
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that are free now, all different."""
-    sockets = []
-    for _ in range(count):
-        sock = socket.socket()
-        sock.bind(("127.0.0.1", 0))
-        sockets.append(sock)
-    ports = [s.getsockname()[1] for s in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 @dataclass

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pybernetes.apiserver.pki import ClusterPKI
 from pybernetes.client.https import HTTPSClient
-from tests.support.etcd import free_ports
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +124,7 @@ class Servers:
             for name in SHARED_FILES:
                 shutil.copy(self.servers[0].directory / "pki" / name, pki / name)
             ClusterPKI.ensure(pki)
-        port = free_ports(1)[0]
+        port = free_port()
         server = ServerProcess(number, directory, [], port)
         server.arguments = [
             "server",

@@ -100,11 +100,6 @@ def listening_socket() -> socket.socket:
     return sock
 
 
-@pytest.fixture(scope="session")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> ClusterPKI:
-    return ClusterPKI.ensure(tmp_path_factory.mktemp("pki"), advertise_addresses=["127.0.0.1"])
-
-
 @asynccontextmanager
 async def running(
     pki: ClusterPKI,

@@ -16,6 +16,7 @@ from pybernetes.cluster.layout import ClusterSpec, Layout
 from pybernetes.cluster.netns import Namespace
 from pybernetes.cluster.nodeports import NodePortPublisher, node_addresses, node_ports
 from tests.integration.cluster.feed import Feed
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 
@@ -30,12 +31,6 @@ def service(name: str, *ports: int, kind: str = "NodePort") -> dict[str, Any]:
         "metadata": {"name": name, "namespace": "default", "uid": name},
         "spec": {"type": kind, "ports": [{"port": 80, "protocol": "TCP", "nodePort": p} for p in ports]},
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

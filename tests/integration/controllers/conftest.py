@@ -158,11 +158,6 @@ def template(image: str = "web:1", **labels: str) -> Object:
     }
 
 
-@pytest.fixture(scope="session")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> ClusterPKI:
-    return ClusterPKI.ensure(tmp_path_factory.mktemp("pki"), advertise_addresses=["127.0.0.1"])
-
-
 @pytest.fixture
 def config() -> ControllerConfig:
     return ControllerConfig(root_ca_pem=ROOT_CA)

@@ -23,11 +23,6 @@ from tests.support.waiting import until
 NAME = "the-lease"
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> ClusterPKI:
-    return ClusterPKI.ensure(tmp_path_factory.mktemp("pki"), advertise_addresses=["127.0.0.1"])
-
-
 @pytest.fixture
 async def server(pki: ClusterPKI, tmp_path: Path) -> AsyncIterator[Server]:
     async with running(pki, tmp_path) as made:

@@ -114,11 +114,6 @@ class Cluster:
         return await until_changed(self._changed, holds, seconds, lambda: self.get(NODES))
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> ClusterPKI:
-    return ClusterPKI.ensure(tmp_path_factory.mktemp("pki"), advertise_addresses=["127.0.0.1"])
-
-
 @pytest.fixture
 async def cluster(pki: ClusterPKI, tmp_path: Path) -> AsyncIterator[Cluster]:
     async with api_server(pki, tune_garbage_collection=False) as api:
