@@ -45,6 +45,7 @@ EXPECTED = (
     b"without impersonating a user",
     b"error dialing backend",
     b"error trying to reach service",
+    b"no endpoints available for service",
 )
 """What upstream answers with 500, 503 and 504."""
 
