@@ -6,10 +6,12 @@ depends on that seed alone, not on the process that makes it or on what that mad
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import os
 import random
+import signal
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,6 +23,8 @@ ROUND_REQUESTS = 2000
 _PART_REQUESTS = 100
 _ROUNDS_AHEAD = 2
 _PROCESSES = 2
+
+_PR_SET_PDEATHSIG = 1
 
 Part = tuple[str, int, int]
 """Source, seed, number of requests."""
@@ -52,6 +56,8 @@ def _settle_in() -> None:
     """All that is imported when needed is imported first: hypothesis takes constants from the modules that it finds."""
     from tests.fuzz.sources import SOURCES
 
+    # A campaign that is killed leaves nothing behind.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.nice(2)
     # What makes things up makes much garbage, and few cycles.
     gc.set_threshold(100_000, 20, 20)
