@@ -272,9 +272,9 @@ class KindCache:
 
     # ---- watchers
 
-    def _offer(self, change: Change) -> None:
+    def _buckets(self, change: Change) -> list[tuple[str, ...]]:
+        """The buckets of the watchers that a change may concern."""
         entry, previous = change.entry, change.previous
-        buckets = self._watchers
         namespace = entry.namespace
         keys: list[tuple[str, ...]] = [(), ("ns", namespace), ("name", namespace, entry.name)]
         if namespace:
@@ -284,7 +284,11 @@ class KindCache:
             keys.append(("node", node))
             if previous is not None and previous.node_name != node:
                 keys.append(("node", previous.node_name))
-        for key in keys:
+        return keys
+
+    def _offer(self, change: Change) -> None:
+        buckets = self._watchers
+        for key in self._buckets(change):
             bucket = buckets.get(key)
             if bucket:
                 for watcher in list(bucket):
@@ -298,7 +302,9 @@ class KindCache:
         if revision < self.last_change:
             missed = list(itertools.takewhile(lambda c: c.revision > revision, reversed(self._window)))
             for change in reversed(missed):
-                watcher.offer(change)
+                # As live: a watcher takes for granted that its bucket has seen to the namespace.
+                if watcher.bucket in self._buckets(change):
+                    watcher.offer(change)
         self._watchers.setdefault(watcher.bucket, set()).add(watcher)
 
     def detach(self, watcher: Watcher) -> None:

@@ -157,7 +157,13 @@ def test_the_cache_and_its_watchers_agree_with_a_model(
                 # A watcher that starts from the list and applies its events ends where the cache is.
                 watchers[index].end()
                 replica = replicas[index]
-                for frame in await watchers[index].next():
+                frames = list(await watchers[index].next())
+                # One that comes late and starts from the same list hears the same, no more.
+                late = Watcher(chosen, after=base)
+                cache.attach(late, base)
+                late.end()
+                assert [(f.type, f.entry.key) for f in await late.next()] == [(f.type, f.entry.key) for f in frames]
+                for frame in frames:
                     shown = frame.entry.obj
                     if frame.type == "DELETED":
                         assert replica.pop(key(shown)) is not None
