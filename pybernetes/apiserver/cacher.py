@@ -206,9 +206,16 @@ class KindCache:
             before = old.get(entry.key)
             if before is None or before.revision != entry.revision:
                 changes.append(Change("MODIFIED" if before is not None else "ADDED", entry, before))
-        for change in changes:
-            for follower in self._followers:
+        for change in sorted(changes, key=lambda c: c.revision):
+            self._tell_of(change)
+
+    def _tell_of(self, change: Change) -> None:
+        for follower in self._followers:
+            try:
                 follower(change)
+            except Exception:
+                # A component's fault must not end the cache that all live from.
+                log.exception("follower failed", kind=self.storage_id, key=change.entry.key)
 
     def _tell(self, old: Object | None, new: Object | None) -> None:
         for handler in self._handlers:
@@ -265,8 +272,8 @@ class KindCache:
             self._tell(
                 previous.obj if previous is not None else None, change.entry.obj if change.type != "DELETED" else None
             )
-        for follower in self._followers:
-            follower(change)
+        if self._followers:
+            self._tell_of(change)
         if self._watchers:
             self._offer(change)
 

@@ -495,6 +495,7 @@ async def _read(request: Request) -> bytes:
     """The whole body. How long a client may take for it is the request's deadline."""
     if request.body_read is None and (body := request.arrived()) is not None:
         return body
+    request.invite_body()
     return await request.read()
 
 

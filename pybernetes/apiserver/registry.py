@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Protocol
 
 from pybernetes.api import errors
@@ -24,13 +23,14 @@ from pybernetes.apiserver import conversion, encoding
 from pybernetes.apiserver.admission.chain import NO_STEPS, AdmissionChain, Steps
 from pybernetes.apiserver.entries import Entry
 from pybernetes.apiserver.identity import Identities
-from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionPlugin, AdmissionRequest, RequestInfo
+from pybernetes.apiserver.interfaces import AdmissionOperation, AdmissionPlugin, AdmissionRequest, Charge, RequestInfo
 from pybernetes.apiserver.managers import FieldManagers
 from pybernetes.apiserver.options import DeleteOptions
 from pybernetes.apiserver.options import revision as parse_revision
 from pybernetes.apiserver.served import ServedKinds
 from pybernetes.apiserver.storage import Guard, GuardMoved, ObjectStorage
 from pybernetes.lib.clock import Clock
+from pybernetes.store.interface import StoreError
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
@@ -229,7 +229,7 @@ class Registry:
             namespace = meta.get("namespace") or ""
             if reservation is not None and not info.dry_run:
                 return await reservation.through(
-                    self._write_reserved(resource, namespace, name, obj, 0, request, reservation)
+                    self._write_reserved(resource, namespace, name, obj, 0, request.charge, reservation)
                 )
             if request.charge is not None:
                 return await self.storage.write_charged(
@@ -250,20 +250,21 @@ class Registry:
         name: str,
         obj: Object,
         expected: int,
-        request: AdmissionRequest,
+        charge: Charge | None,
         reservation: Reservation,
     ) -> Entry | None:
-        """Writes what a reservation was made for, as often as other servers come in between."""
+        """Writes what a reservation was made for, as often as other servers come in between. It may go on
+        after the request was cancelled."""
         for _ in range(_GUARD_TRIES):
             try:
-                if request.charge is not None:
+                if charge is not None:
                     written = await self.storage.write_charged(
                         resource,
                         namespace,
                         name,
                         obj,
                         expected=expected,
-                        charge=request.charge,
+                        charge=charge,
                         guards=reservation.guards,
                     )
                 else:
@@ -373,7 +374,7 @@ class Registry:
             obj = await transform(cached)
             entry = await self._update_once(info, resource, strategy, obj, cached, retry, admit, applied)
         except errors.ApiError as error:
-            if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if isinstance(error.__cause__, StoreError) or isinstance(error, errors.GatewayTimeout):
                 # It may have been written.
                 raise
             refused = error
@@ -457,7 +458,7 @@ class Registry:
             elif reservation is not None and not info.dry_run:
                 written = await reservation.through(
                     self._write_reserved(
-                        resource, existing.namespace, existing.name, obj, existing.revision, request, reservation
+                        resource, existing.namespace, existing.name, obj, existing.revision, request.charge, reservation
                     )
                 )
             elif request.charge is not None:

@@ -121,6 +121,12 @@ class Request(web.BaseRequest):
         self._read_bytes = body
         return body
 
+    def invite_body(self) -> None:
+        """Tells a client that waits to be asked for its body (``Expect: 100-continue``) to send it. As in Go: when
+        somebody wants to read it, so that who is refused before need not send it."""
+        if self.headers.get("Expect", "").lower() == "100-continue" and self.transport is not None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     async def _prepare_hook(self, resp: web.StreamResponse) -> None:
         # Not reached by `Reply`, which has its own way out.
         if self.audit is not None:

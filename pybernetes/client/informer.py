@@ -12,7 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import structlog
 
@@ -20,6 +20,8 @@ from pybernetes.api import errors
 from pybernetes.api.meta import Object, key_of, metadata, resource_version_of
 from pybernetes.api.resources import Resource
 from pybernetes.client.interface import Client, EventType, Followable
+
+T = TypeVar("T")
 
 Handler = Callable[[Object | None, Object | None], None]
 """Called with (old, new): old is None for an addition, new is None for a deletion."""
@@ -233,7 +235,17 @@ class Informer:
 
     async def _follow(self, client: Followable) -> None:
         """Takes every change in the step that makes it, until cancelled."""
-        self._version, stop = client.follow(self.resource, self._take)
+        gone = set(self.cache.all_keys())
+
+        def take(type_: EventType, obj: Object) -> None:
+            gone.discard(key_of(obj))
+            self._take(type_, obj)
+
+        # Where it followed before, what is there now is not all that it must hear of.
+        self._version, stop = client.follow(self.resource, take if gone else self._take)
+        for key in list(gone):
+            self._notify(self.cache.remove(key), None)
+        gone.clear()
         self._synced.set()
         try:
             await asyncio.get_running_loop().create_future()
@@ -269,6 +281,7 @@ class Informers:
         self.client = client
         self._informers: dict[tuple[Resource, str, str, str], Informer] = {}
         self._tasks: dict[Informer, asyncio.Task[None]] = {}
+        self._shared: dict[Callable[[Informers], Any], Any] = {}
         self._started = False
 
     def for_(
@@ -290,6 +303,13 @@ class Informers:
             self._tasks[informer] = asyncio.get_running_loop().create_task(
                 informer.run(), name=f"informer/{informer.resource.plural}"
             )
+
+    def shared(self, make: Callable[[Informers], T]) -> T:
+        """What several components make of these informers, made once."""
+        made: T | None = self._shared.get(make)
+        if made is None:
+            made = self._shared[make] = make(self)
+        return made
 
     def drop(self, resource: Resource) -> None:
         """Ends the informers of a resource that is served no more."""

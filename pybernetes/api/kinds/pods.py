@@ -257,11 +257,14 @@ def _keep_observed_generations(status: Object, before: Object) -> None:
     generations: dict[Any, list[int]] = {}
     for condition in before.get("conditions") or ():
         generations.setdefault(condition.get("type"), []).append(condition.get("observedGeneration") or 0)
-    for condition in status.get("conditions") or ():
+    conditions: list[Object] = status.get("conditions") or []
+    for i, condition in enumerate(conditions):
         had = generations.get(condition.get("type"))
         generation = had.pop(0) if had else 0
         if generation and not condition.get("observedGeneration"):
-            condition["observedGeneration"] = generation
+            # New ones: a patch may have left some as they are in the old object.
+            changed = {**condition, "observedGeneration": generation}
+            conditions = status["conditions"] = [*conditions[:i], changed, *conditions[i + 1 :]]
 
 
 def _merge_label_keys(spec: Object, pod_labels: dict[str, str]) -> None:

@@ -107,6 +107,8 @@ def _repair(value: Any) -> Any:
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, dict):
         return {_repair(k): _repair(v) for k, v in value.items()}
+    if isinstance(value, Pairs):
+        return Pairs((_repair(k), _repair(v)) for k, v in value)
     return [_repair(v) for v in value] if isinstance(value, list) else value
 
 
@@ -140,8 +142,8 @@ def _surely_unique(body: bytes, value: Any) -> bool:
 
 
 _SPEC = b'"spec":'
-_PLACEHOLDER = 2**61 + secrets.randbits(61)
-"""A number that no client sends, since nobody knows it."""
+_PLACEHOLDER = 2**61 + secrets.randbits(61) | 1
+"""A number that no client sends, since nobody knows it. Odd: no float is equal to it."""
 
 
 def _parse_around(body: bytes, specs: Sequence[bytes]) -> Body | None:

@@ -41,9 +41,10 @@ class Priority(Plugin):
         if request.operation == "UPDATE":
             # A client that does not know the fields leaves them out; they cannot change anyway.
             old = (request.old or {}).get("spec") or {}
-            for field in ("priority", "preemptionPolicy"):
-                if spec.get(field) is None and old.get(field) is not None:
-                    spec[field] = old[field]
+            left_out = [f for f in ("priority", "preemptionPolicy") if spec.get(f) is None and old.get(f) is not None]
+            if left_out:
+                # A new one: the spec may be the old object's own.
+                pod["spec"] = {**spec, **{f: old[f] for f in left_out}}
         elif request.operation == "CREATE":
             await self._resolve(request, spec)
 

@@ -29,7 +29,8 @@ class EndpointsController(QueueController):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._services = self.watch(SERVICES)
-        self._selection = ServicePods.of(self._services, self.watch(PODS))
+        self.watch(PODS)
+        self._selection = context.informers.shared(ServicePods)
         self._selection.listen(self.queue.add)
         self._endpoints = self.watch(ENDPOINTS)
         self._written = Freshness(self._endpoints, context.clock)

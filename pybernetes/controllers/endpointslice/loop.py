@@ -101,7 +101,7 @@ class EndpointSliceController(QueueController):
         self._pods = self.watch(PODS)
         self._nodes = self.watch(NODES)
         self._pods.cache.add_index(podstate.NODE_INDEX, podstate.by_node)
-        self._selection = ServicePods.of(self._services, self._pods)
+        self._selection = context.informers.shared(ServicePods)
         self._selection.listen(self.queue.add)
         self._slices = SliceWriter(self, MANAGED_BY)
         self._triggers = TriggerTimes()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
 
 from pybernetes.api.meta import Object, key_of, labels_of, namespace_of
-from pybernetes.client.informer import Informer
+from pybernetes.api.resources import PODS, SERVICES
+from pybernetes.client.informer import Informers
 from pybernetes.controllers.endpointslice import endpoint as ep
 from pybernetes.controllers.selection import (
     POD_LABEL_INDEX,
@@ -21,23 +21,16 @@ from pybernetes.controllers.selection import (
 
 class ServicePods:
     """Services and their pods, each found from the other by index. Tells its listeners the keys of Services whose
-    endpoints may have changed. Shared by all who look at the same pods: `of`."""
+    endpoints may have changed. Shared by all who use the same informers (`Informers.shared`)."""
 
-    def __init__(self, services: Informer, pods: Informer) -> None:
-        self._services = services
-        self._pods = pods
+    def __init__(self, informers: Informers) -> None:
+        self._services = services = informers.for_(SERVICES)
+        self._pods = pods = informers.for_(PODS)
         self._listeners: list[Callable[[str], None]] = []
         services.cache.add_index(SELECTOR_INDEX, selectors_by_pair)
         pods.cache.add_index(POD_LABEL_INDEX, pods_by_label, labels_part)
         services.add_handler(self._on_service)
         pods.add_handler(self._on_pod)
-
-    @classmethod
-    def of(cls, services: Informer, pods: Informer) -> ServicePods:
-        known = _known.get(pods)
-        if known is None:
-            known = _known[pods] = cls(services, pods)
-        return known
 
     def listen(self, changed: Callable[[str], None]) -> None:
         """Adds a listener, which first hears of all Services."""
@@ -80,6 +73,3 @@ class ServicePods:
     def _concerns(self, pod: Object) -> None:
         for service in self.services_of(pod):
             self._changed(key_of(service))
-
-
-_known: WeakKeyDictionary[Informer, ServicePods] = WeakKeyDictionary()

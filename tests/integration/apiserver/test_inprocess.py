@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextlib import aclosing
 from typing import Any, cast
 
 import pytest
 
 from pybernetes.api import errors
-from pybernetes.api.meta import Object
+from pybernetes.api.meta import Object, key_of
 from pybernetes.api.resources import CONFIGMAPS, DEPLOYMENTS, PODS, SERVICEACCOUNTS
 from pybernetes.api.user import AUTHENTICATED, User
 from pybernetes.client.informer import Informers
 from pybernetes.client.interface import JSON_PATCH, MERGE_PATCH, Followable
+from pybernetes.controllers.endpointslice.selected import ServicePods
 from tests.integration.apiserver.conftest import Server
 from tests.integration.apiserver.test_updates import deployment
+from tests.support.waiting import until
 
 
 def config_map(name: str, **data: str) -> Object:
@@ -148,6 +152,35 @@ async def test_an_informer_without_a_selector_shows_what_the_watch_cache_shows(s
     await server.admin.create(CONFIGMAPS, config_map("after"), "default")
     await server.api.cacher.fresh()
     assert len(seen) == 3, "who has stopped hears nothing any more"
+
+
+async def test_informers_that_are_started_again_hear_of_what_has_gone(server: Server) -> None:
+    await server.admin.create(CONFIGMAPS, config_map("stays"), "default")
+    await server.admin.create(CONFIGMAPS, config_map("goes"), "default")
+    informers = Informers(server.admin)
+    informer = informers.for_(CONFIGMAPS)
+    informers.start()
+    await asyncio.wait_for(informers.synced(), 10)
+    await informers.stop()
+    await server.admin.delete(CONFIGMAPS, "goes", "default")
+    gone: list[str] = []
+    informer.add_handler(lambda old, new: gone.append(key_of(old)) if old is not None and new is None else None)
+    informers.start()
+    try:
+        await until(lambda: gone)
+        assert gone == ["default/goes"] and "default/stays" in informer.cache
+    finally:
+        await informers.stop()
+
+
+async def test_what_components_share_of_informers_goes_with_them(server: Server) -> None:
+    informers = Informers(server.admin)
+    made = informers.shared(ServicePods)
+    assert informers.shared(ServicePods) is made and Informers(server.admin).shared(ServicePods) is not made
+    dead = weakref.ref(made)
+    del made, informers
+    gc.collect()
+    assert dead() is None
 
 
 async def test_an_informer_of_who_may_not_watch_gets_nothing(server: Server) -> None:

@@ -56,3 +56,28 @@ async def test_a_user_agent_is_written_down(server: Server, pki: ClusterPKI) -> 
     status, answer = await raw(server, pki, put, json.dumps({"metadata": {"name": "m"}, "data": {"a": "b"}}).encode())
     assert status == 200, answer
     assert json.loads(answer)["metadata"]["managedFields"]
+
+
+async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(server: Server, pki: ClusterPKI) -> None:
+    host, port = server.url.removeprefix("https://").split(":")
+    context = client_context(pki.ca_path, *pki.paths("admin"))
+    body = json.dumps({"metadata": {"name": "asked"}}).encode()
+    head = (
+        b"POST /api/v1/namespaces/%b/configmaps HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+    try:
+        writer.write(head % (b"default", len(body)))
+        assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 201 ")
+    finally:
+        writer.close()
+    # Who is refused for the head alone is not asked.
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+    try:
+        writer.write((head % (b"default", len(body))).replace(b"application/json", b"text/plain"))
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)).startswith(b"HTTP/1.1 415 ")
+    finally:
+        writer.close()

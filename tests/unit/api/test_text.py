@@ -199,3 +199,11 @@ def test_bodies() -> None:
         assert e.value.message == f"the object provided is unrecognized (must be of type Pod): {message}"
     with pytest.raises(BadRequest, match="cannot unmarshal array into Go value of type struct"):
         parse_body(b"[]", "json", "Pod")
+
+
+def test_a_field_twice_is_told_beside_escapes() -> None:
+    body = b'{"metadata":{"name":"a","name":"b","annotations":{"x":"a\\u003cb","y":"\\ud800"}}}'
+    parsed = parse_json(body, find_duplicates=True)
+    assert list(parsed.faults) == ['duplicate field "metadata.name"']
+    assert parsed.value == {"metadata": {"name": "b", "annotations": {"x": "a<b", "y": "\N{REPLACEMENT CHARACTER}"}}}
+    assert parse_body(body, "json", "ConfigMap", find_duplicates=True).value == parsed.value

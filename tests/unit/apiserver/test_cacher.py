@@ -19,7 +19,7 @@ from pybernetes.api.resources import CONFIGMAPS, NODES, PODS
 from pybernetes.apiserver import cacher as cacher_module
 from pybernetes.apiserver import encoding
 from pybernetes.apiserver.cacher import Cacher, CacheReader, storage_key
-from pybernetes.apiserver.entries import Entry
+from pybernetes.apiserver.entries import Change, Entry
 from pybernetes.apiserver.selection import Selection
 from pybernetes.apiserver.watching import Watcher
 from pybernetes.lib.clock import ManualClock
@@ -372,10 +372,29 @@ async def test_followers_hear_what_a_new_content_changes() -> None:
         assert stays is not None and changes is not None
         changed = Entry(changes.key, changes.obj, changes.raw, 50)
         kind.load([stays, changed, Entry("a/new", pod("a", "new"), b"{}", 51)], 60)
-        assert heard == [("DELETED", "a/goes", 60), ("MODIFIED", "a/changes", 50), ("ADDED", "a/new", 51)]
+        assert heard == [("MODIFIED", "a/changes", 50), ("ADDED", "a/new", 51), ("DELETED", "a/goes", 60)]
         stop()
         kind.load([], 70)
         assert len(heard) == 3
+    await store.close()
+
+
+async def test_a_follower_that_fails_hurts_nobody() -> None:
+    store = MemoryStore()
+    async with following(store) as cacher:
+        heard: list[str] = []
+
+        def fails(change: Change) -> None:
+            raise ValueError("a fault of the component's")
+
+        kind = cacher.kind(PODS)
+        kind.follow(fails)
+        kind.follow(lambda change: heard.append(change.entry.key))
+        await put(store, pod("a", "p1"))
+        await cacher.fresh()
+        assert heard == ["a/p1"] and cacher.following
+        kind.load([], 70)
+        assert heard == ["a/p1", "a/p1"]
     await store.close()
 
 
