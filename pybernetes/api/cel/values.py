@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import json_format, struct_pb2, wrappers_pb2
+from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2, wrappers_pb2
 from google.protobuf.message import Message
 
 from pybernetes.api.cel.messages import Types
+from pybernetes.api.cel.source import OBJECT_PREFIX
 from pybernetes.api.meta import Object
 
 _WRAPPERS = (
@@ -15,6 +16,8 @@ _WRAPPERS = (
     wrappers_pb2.Int32Value, wrappers_pb2.Int64Value, wrappers_pb2.StringValue, wrappers_pb2.UInt32Value,
     wrappers_pb2.UInt64Value,
 )  # fmt: skip
+
+_TEXTS = (duration_pb2.Duration, timestamp_pb2.Timestamp)
 
 
 def from_struct(value: Any) -> Any:
@@ -38,7 +41,7 @@ def from_object(message: Message) -> Object:
 
 
 def from_any(packed: Any, types: Types) -> Any:
-    """JSON of what a ``JSONPatch`` carries as its value."""
+    """JSON of what a ``JSONPatch`` carries as its value. Raises `TypeError` for what has none."""
     name = packed.TypeName()
     for wrapper in _WRAPPERS:
         if name == wrapper.DESCRIPTOR.full_name:
@@ -51,6 +54,12 @@ def from_any(packed: Any, types: Types) -> Any:
         return [from_struct(value) for value in struct_pb2.ListValue.FromString(packed.value).values]
     if name == "google.protobuf.Value":
         return from_struct(struct_pb2.Value.FromString(packed.value))
+    for text in _TEXTS:
+        if name == text.DESCRIPTOR.full_name:
+            return json_format.MessageToDict(text.FromString(packed.value))
+    if not name.startswith(OBJECT_PREFIX):
+        # A request, a quantity, another JSONPatch, ...: expressions have them, JSON does not.
+        raise TypeError(f"unsupported conversion from {name.rpartition('.')[2]} to a JSON value")
     message = types.new(name)
     message.ParseFromString(packed.value)
     return from_object(message)

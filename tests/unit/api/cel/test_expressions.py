@@ -172,6 +172,28 @@ def test_mutations() -> None:
             evaluate(wrong, OBJECT)
 
 
+@pytest.mark.parametrize(
+    ("value", "json"),
+    [
+        ('duration("90s")', "90s"),
+        ('timestamp("2020-01-01T00:00:00Z")', "2020-01-01T00:00:00Z"),
+        ('{"a": duration("1s")}', {"a": "1s"}),
+        ("object.spec", OBJ["spec"]),
+        ("Object.spec{d: 1}", {"d": 1}),
+    ],
+)
+def test_values_of_json_patches(value: str, json: Any) -> None:
+    assert evaluate(f'[JSONPatch{{op: "add", path: "/x", value: {value}}}]', JSON_PATCHES)[0]["value"] == json
+
+
+@pytest.mark.parametrize(
+    "value", ['JSONPatch{op: "a"}', "request", "request.userInfo", 'quantity("1")', "authorizer", 'url("https://a/b")']
+)
+def test_values_that_json_has_not(value: str) -> None:
+    with pytest.raises(EvaluationError, match="unsupported conversion from"):
+        evaluate(f'[JSONPatch{{op: "add", path: "/x", value: {value}}}]', JSON_PATCHES)
+
+
 def test_what_an_authorizer_raises_is_raised() -> None:
     def pending(check: Check) -> tuple[bool, str]:
         raise LookupError("to be asked first")
