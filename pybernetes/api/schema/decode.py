@@ -254,7 +254,7 @@ _SCALARS: dict[str, tuple[type | None, Decoder, Any]] = {
     "microtime": (None, _micro_time, None),
     "quantity": (None, _quantity, "0"),
     "intorstring": (None, _int_or_string, 0),
-    "bytes": (None, _bytes, None),
+    "bytes": (None, _bytes, ""),
     "any": (None, _any, None),
 }
 

@@ -115,3 +115,11 @@ async def test_warnings_that_are_more_headers_than_clients_read(server: Server) 
     assert answer.status == 201 and len(answer.headers) < 100
     warnings = [value for name, value in answer.headers.items() if name == "Warning"]
     assert len(warnings) == 80 and warnings[0] == '299 - "unknown field \\"x0\\""'
+
+
+async def test_null_bytes_are_none(server: Server) -> None:
+    for plural, field in (("configmaps", "binaryData"), ("secrets", "data")):
+        path = f"/api/v1/namespaces/default/{plural}"
+        made = await server.post(path, {"metadata": {"name": "nulls"}, field: {"k": None, "l": "eA=="}})
+        assert made.status == 201 and made.json[field] == {"k": "", "l": "eA=="}
+        assert (await server.get(f"{path}/nulls")).json[field] == {"k": "", "l": "eA=="}
